@@ -1,1 +1,51 @@
-//! The copy engine.
+//! Copies what is new or changed from a vendor's S3 buckets into a customer's bucket,
+//! and reports for every object what became of it.
+//!
+//! One way through, each stage knowing only the types before it:
+//!
+//! ```text
+//! Settings + Request -> Plan -> list source and destination -> diff
+//!     -> copy (CopyObject | UploadPartCopy) -> verify -> Report
+//! ```
+//!
+//! [`replicate()`] is the flow. It takes a validated [`Plan`], the [`Clients`] that reach
+//! both sides, a [`Halt`] that says when to stop, and an [`Observer`] that is told of every
+//! object; it answers a [`Report`].
+//!
+//! # What never happens
+//!
+//! 1. The source is only ever read.
+//! 2. Nothing at the destination is deleted, and nothing outside the configured prefixes is
+//!    written. `AbortMultipartUpload`, for this run's own uploads, is all that is undone;
+//!    the crate calls no `DeleteObject`.
+//! 3. An object is reported as copied only after the destination's own answer matched it.
+//! 4. A run stopped anywhere and run again ends where an undisturbed one would.
+//! 5. A second run over unchanged buckets writes nothing and sends `ListObjectsV2` only.
+//! 6. No secret is in a log, a report or an error: credentials live in the SDK's own types.
+//!
+//! The crate reads no environment, no arguments and no events: its callers do.
+
+mod copy;
+mod diff;
+mod error;
+mod etag;
+mod halt;
+mod list;
+mod pace;
+mod plan;
+mod replicate;
+mod report;
+mod s3;
+mod settings;
+mod verify;
+
+pub use error::{PlanError, RunError, S3Error, S3ErrorKind};
+pub use etag::ETag;
+pub use halt::Halt;
+pub use plan::{Destination, Plan, Source, SourceName};
+pub use replicate::{Observer, replicate};
+pub use report::{
+    Amount, FailedObject, Failure, Fate, Operation, Outcome, Reason, Report, SourceReport, Status, VerifiedBy,
+};
+pub use s3::Clients;
+pub use settings::{RESERVED_PREFIX, Request, Settings};

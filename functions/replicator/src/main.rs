@@ -1,2 +1,107 @@
-//! Placeholder.
-fn main() {}
+//! The Lambda: an event and the environment in, a run, a report out.
+//!
+//! An invocation that could not do its job ends with an error whose type is stable. Objects
+//! that failed, or are left because time ran out, are in its answer and its log.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bucket_copy::{Clients, Halt, Plan, Report, RunError, Settings, Status, replicate};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use replicator::event;
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let settings = Settings::read(|name| std::env::var(name).ok());
+    // Made once: the connections and credentials outlive an invocation. What is wrong with a
+    // setting is said by each invocation, where an alarm sees it.
+    let clients = Clients::connect(&settings).await;
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
+        let clients = clients.clone().map_err(|error| InvocationError::Run(error.into()))?;
+        handle(&settings, &clients, event).await
+    }))
+    .await
+}
+
+async fn handle(
+    settings: &Settings,
+    clients: &Clients,
+    event: LambdaEvent<Value>,
+) -> Result<Report, InvocationError> {
+    let request = event::request(event.payload).map_err(RunError::from)?;
+    let plan = Plan::new(settings, &request).map_err(RunError::from)?;
+    let halt = Halt::at(deadline(event.context.deadline()));
+    let report = replicate(&plan, clients, &halt, Arc::new(())).await?;
+    let report = report.brief();
+    tracing::info!(report = serde_json::to_string(&report).unwrap_or_default(), "{}", summary(&report));
+    match report.status {
+        Status::Failed => Err(InvocationError::listing(&report)),
+        Status::Complete | Status::ObjectsMissing | Status::Stopped => Ok(report),
+    }
+}
+
+/// The end of the invocation on the clock that timers use.
+fn deadline(end: SystemTime) -> Instant {
+    let left = end.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
+    Instant::now() + left
+}
+
+/// One line for people.
+fn summary(report: &Report) -> String {
+    let (copied, unchanged) = (report.total(|source| source.copied), report.total(|source| source.unchanged));
+    let (failed, archived) = (report.total(|source| source.failed), report.total(|source| source.archived));
+    let ended = match report.status {
+        Status::Complete => "complete",
+        Status::ObjectsMissing => "objects are missing",
+        Status::Stopped => "stopped before the end; the next run goes on",
+        Status::Failed => "a source could not be listed to its end",
+    };
+    format!(
+        "{ended}: {} objects ({} bytes) {}, {} unchanged, {} failed, {} archived, in {:.1} s",
+        copied.objects,
+        copied.bytes,
+        if report.dry_run { "would be copied" } else { "copied" },
+        unchanged.objects,
+        failed.objects,
+        archived.objects,
+        report.seconds,
+    )
+}
+
+/// Why an invocation failed.
+#[derive(Debug, thiserror::Error)]
+enum InvocationError {
+    /// There was no run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// There was one, but it does not know of all there is.
+    #[error("{summary}: {}", causes.join("; "))]
+    Listing { summary: String, causes: Vec<String> },
+}
+
+impl InvocationError {
+    fn listing(report: &Report) -> Self {
+        let causes = report.sources.iter().filter_map(|source| source.error.as_ref());
+        Self::Listing {
+            summary: summary(report),
+            causes: causes.map(|error| error.message.clone()).collect(),
+        }
+    }
+}
+
+/// The error's type is what alarms and retries may match on; its message is the sentence
+/// with its causes.
+impl From<InvocationError> for Diagnostic {
+    fn from(error: InvocationError) -> Self {
+        let error_type = match &error {
+            InvocationError::Run(error) => error.name(),
+            InvocationError::Listing { .. } => "ListingFailed",
+        };
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let error_message = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        tracing::error!(error_type, "{error_message}");
+        Self { error_type: error_type.into(), error_message }
+    }
+}

@@ -1,0 +1,369 @@
+//! Brings one object over, by the route its ETag asks for, and says what became of it.
+//!
+//! Every request that reads the source is pinned to the ETag it was listed (or last looked
+//! up) with: an object overwritten meanwhile answers 412, is looked up again and copied as
+//! it is now. A copy is therefore never torn.
+
+mod multipart;
+mod parts;
+mod single;
+
+use std::sync::Mutex;
+use std::sync::{Arc, PoisonError};
+
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::ChecksumMode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::diff::PlainEtags;
+use crate::list::{Entry, timestamp};
+use crate::plan::Destination;
+use crate::replicate::Observer;
+use crate::report::{Failure, Fate, Operation, Outcome, Reason, VerifiedBy};
+use crate::s3::{Caller, Side};
+use crate::settings::RESERVED_PREFIX;
+use crate::verify::{Facts, Verdict, compare};
+use crate::{ETag, Plan, S3Error, S3ErrorKind, Source, SourceName};
+
+pub(crate) use parts::foresee;
+
+/// Lookups of an object that is overwritten faster than it can be copied.
+const LOOKUPS: u32 = 5;
+/// S3's limit of a key, in bytes of its UTF-8.
+const LONGEST_KEY: usize = 1_024;
+
+/// What the copies of one source share.
+pub(crate) struct Job {
+    pub(crate) name: SourceName,
+    pub(crate) caller: Caller,
+    pub(crate) source: Side,
+    pub(crate) destination: Side,
+    /// What the copies should be like.
+    as_configured: Destination,
+    lands_in: String,
+    observer: Arc<dyn Observer>,
+    plain: Mutex<PlainEtags>,
+}
+
+/// Why a copy did not come about.
+#[derive(Debug)]
+enum CopyError {
+    /// The object is no longer the one that was pinned.
+    Overwritten,
+    /// The server does not find the object.
+    NotFound(S3Error),
+    Archived,
+    Stopped,
+    Refused(Failure),
+}
+
+impl Job {
+    pub(crate) fn new(
+        plan: &Plan,
+        source: &Source,
+        from: Side,
+        to: Side,
+        caller: Caller,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self {
+            name: source.name,
+            caller,
+            source: from,
+            destination: to,
+            as_configured: plan.destination.clone(),
+            lands_in: source.lands_in.clone(),
+            observer,
+            plain: Mutex::default(),
+        }
+    }
+
+    /// Copies one object and says what became of it.
+    pub(crate) async fn copy(&self, mut entry: Entry, reason: Reason) -> Outcome {
+        let mut overwritten = 0;
+        let fate = loop {
+            match self.attempt(&entry).await {
+                Ok(verified_by) => break Fate::Copied { reason, verified_by, overwritten },
+                Err(CopyError::Overwritten) if overwritten + 1 < LOOKUPS => {
+                    overwritten += 1;
+                    match self.look_up(&entry).await {
+                        Ok(now) => entry = now,
+                        Err(error) => break self.fate(&entry, error).await,
+                    }
+                }
+                Err(error) => break self.fate(&entry, error).await,
+            }
+        };
+        Outcome { source: self.name, key: entry.key, size: entry.size, fate }
+    }
+
+    async fn attempt(&self, entry: &Entry) -> Result<VerifiedBy, CopyError> {
+        match entry.etag {
+            ETag::Multipart(..) => multipart::copy(self, entry).await,
+            _ if entry.size > single::LARGEST => multipart::copy(self, entry).await,
+            _ => single::copy(self, entry).await,
+        }
+    }
+
+    /// What keeps an object from being copied, as far as the listing tells.
+    pub(crate) fn obstacle(&self, entry: &Entry) -> Option<Fate> {
+        if entry.archived {
+            return Some(Fate::Archived);
+        }
+        let lands = self.destination_key(&entry.key);
+        let (error, message) = if lands.starts_with(RESERVED_PREFIX) {
+            ("ReservedPrefix", format!("it would land in {RESERVED_PREFIX}, which is the replicator's own"))
+        } else if lands.len() > LONGEST_KEY {
+            (
+                "KeyTooLong",
+                format!("its key at the destination has {} bytes; S3 takes {LONGEST_KEY}", lands.len()),
+            )
+        } else {
+            return None;
+        };
+        Some(Fate::Failed(Failure {
+            error: error.into(),
+            message,
+            remedy: format!("set another {}_PREFIX", self.name.to_string().to_uppercase()),
+            request_id: None,
+        }))
+    }
+
+    /// The object as it is now.
+    async fn look_up(&self, entry: &Entry) -> Result<Entry, CopyError> {
+        let head = self.head_source(&entry.key, None, None).await?;
+        Ok(Entry {
+            key: entry.key.clone(),
+            size: size(&head),
+            etag: ETag::parse(head.e_tag().unwrap_or_default()),
+            modified: head.last_modified().map(timestamp).unwrap_or_default(),
+            archived: false,
+        })
+    }
+
+    async fn head_source(
+        &self,
+        key: &str,
+        pin: Option<&ETag>,
+        part_number: Option<i32>,
+    ) -> Result<HeadObjectOutput, CopyError> {
+        self.caller
+            .send(Operation::HeadObject, || {
+                self.source
+                    .client
+                    .head_object()
+                    .bucket(&self.source.bucket)
+                    .key(key)
+                    .set_expected_bucket_owner(self.source.owner.clone())
+                    .set_if_match(pin.map(ETag::quoted))
+                    .set_part_number(part_number)
+                    .checksum_mode(ChecksumMode::Enabled)
+                    .send()
+            })
+            .await
+            .map_err(|error| self.source_error(error))
+    }
+
+    async fn head_destination(&self, key: &str) -> Result<HeadObjectOutput, S3Error> {
+        self.caller
+            .send(Operation::HeadObject, || {
+                self.destination
+                    .client
+                    .head_object()
+                    .bucket(&self.destination.bucket)
+                    .key(self.destination_key(key))
+                    .set_expected_bucket_owner(self.destination.owner.clone())
+                    .checksum_mode(ChecksumMode::Enabled)
+                    .send()
+            })
+            .await
+    }
+
+    /// Proves a copy by the destination's ETag, or, where that says nothing, by asking both
+    /// sides for what they know.
+    async fn verify(&self, entry: &Entry, copied: Option<&str>, kms: bool) -> Result<VerifiedBy, CopyError> {
+        if kms {
+            self.learn(PlainEtags::Incomparable);
+        }
+        if copied.map(ETag::parse).as_ref() == Some(&entry.etag) {
+            return Ok(VerifiedBy::Etag);
+        }
+        let source = Facts::from(&self.head_source(&entry.key, Some(&entry.etag), None).await?);
+        let destination =
+            self.head_destination(&entry.key).await.map_err(|error| self.destination_error(error))?;
+        let destination = Facts::from(&destination);
+        if source.kms || destination.kms {
+            self.learn(PlainEtags::Incomparable);
+        }
+        match compare(&source, &destination) {
+            Verdict::Verified(by) => Ok(by),
+            Verdict::Mismatch => Err(CopyError::Refused(Failure {
+                error: "Mismatch".into(),
+                message: format!(
+                    "the copy is not the source's object: source {} bytes, ETag {}; destination {} bytes, ETag {}",
+                    source.size, source.etag, destination.size, destination.etag
+                ),
+                remedy: "run again; if it stays, something else writes to the destination".into(),
+                request_id: None,
+            })),
+        }
+    }
+
+    /// Whether plain ETags can be compared, by one HEAD on each side at the first pair that
+    /// differs.
+    pub(crate) async fn learn_plain_etags(&self, key: &str) -> PlainEtags {
+        let source = self.head_source(key, None, None).await.ok();
+        let destination = self.head_destination(key).await.ok();
+        let (Some(source), Some(destination)) = (source, destination) else {
+            // Not known for this object: it is copied, which is safe.
+            return PlainEtags::Comparable;
+        };
+        self.learn(if Facts::from(&source).kms || Facts::from(&destination).kms {
+            PlainEtags::Incomparable
+        } else {
+            PlainEtags::Comparable
+        })
+    }
+
+    pub(crate) fn known_plain_etags(&self) -> PlainEtags {
+        *self.plain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn learn(&self, plain: PlainEtags) -> PlainEtags {
+        *self.plain.lock().unwrap_or_else(PoisonError::into_inner) = plain;
+        plain
+    }
+
+    fn destination_key(&self, key: &str) -> String {
+        format!("{}{key}", self.lands_in)
+    }
+
+    /// An error of a request that only reads the source.
+    fn source_error(&self, error: S3Error) -> CopyError {
+        self.error(error, &self.source)
+    }
+
+    /// An error of a request that only concerns the destination.
+    fn destination_error(&self, error: S3Error) -> CopyError {
+        match error.kind {
+            S3ErrorKind::Stopped => CopyError::Stopped,
+            _ => CopyError::Refused(self.failure(&error, self.destination.remedy(&error))),
+        }
+    }
+
+    /// An error of a request that reads the source and writes the destination.
+    async fn copy_error(&self, error: S3Error, key: &str) -> CopyError {
+        if error.kind != S3ErrorKind::AccessDenied {
+            return self.error(error, &self.destination);
+        }
+        // S3 names neither the side nor the right. What the source refuses shows which.
+        let remedy = match self.head_source(key, None, None).await {
+            Err(CopyError::Refused(failure)) => failure.remedy,
+            Err(other) => return other,
+            Ok(head) => match self.tags(key, &head).await {
+                Err(CopyError::Refused(failure)) => failure.remedy,
+                _ if head.tag_count().unwrap_or(0) > 0 => {
+                    format!(
+                        "allow s3:PutObject and s3:PutObjectTagging on arn:aws:s3:::{}/*",
+                        self.destination.bucket
+                    )
+                }
+                _ => self.destination.remedy(&error),
+            },
+        };
+        CopyError::Refused(self.failure(&error, remedy))
+    }
+
+    fn error(&self, error: S3Error, side: &Side) -> CopyError {
+        match error.kind {
+            S3ErrorKind::PreconditionFailed => CopyError::Overwritten,
+            S3ErrorKind::NotFound => CopyError::NotFound(error),
+            S3ErrorKind::Archived => CopyError::Archived,
+            S3ErrorKind::Stopped => CopyError::Stopped,
+            _ => CopyError::Refused(self.failure(&error, side.remedy(&error))),
+        }
+    }
+
+    fn failure(&self, error: &S3Error, remedy: String) -> Failure {
+        Failure {
+            error: error.kind.name().into(),
+            message: error.to_string(),
+            remedy,
+            request_id: error.request_id.clone(),
+        }
+    }
+
+    async fn fate(&self, entry: &Entry, error: CopyError) -> Fate {
+        match error {
+            CopyError::Archived => Fate::Archived,
+            CopyError::Stopped => Fate::Interrupted,
+            CopyError::Refused(failure) => Fate::Failed(failure),
+            CopyError::Overwritten => Fate::Failed(Failure {
+                error: "KeepsChanging".into(),
+                message: format!("it was overwritten {LOOKUPS} times while it was being copied"),
+                remedy: "run again when its writer rests".into(),
+                request_id: None,
+            }),
+            CopyError::NotFound(error) => match self.is_listed(&entry.key).await {
+                Ok(false) => Fate::Gone,
+                // Never call an object gone that the source still lists.
+                Ok(true) => Fate::Failed(
+                    self.failure(&error, "the source lists it, but does not serve it; ask the vendor".into()),
+                ),
+                Err(error) if error.kind == S3ErrorKind::Stopped => Fate::Interrupted,
+                Err(error) => Fate::Failed(self.failure(&error, self.source.remedy(&error))),
+            },
+        }
+    }
+
+    async fn is_listed(&self, key: &str) -> Result<bool, S3Error> {
+        let listing = self
+            .caller
+            .send(Operation::ListObjectsV2, || {
+                self.source
+                    .client
+                    .list_objects_v2()
+                    .bucket(&self.source.bucket)
+                    .set_expected_bucket_owner(self.source.owner.clone())
+                    .prefix(key)
+                    .encoding_type(aws_sdk_s3::types::EncodingType::Url)
+                    .max_keys(1)
+                    .send()
+            })
+            .await?;
+        // The key itself is the first of all keys that begin with it.
+        Ok(listing.contents().iter().any(|object| {
+            let encoded = listing.encoding_type().is_some();
+            crate::list::key(object, encoded).as_deref() == Some(key)
+        }))
+    }
+}
+
+fn size(head: &HeadObjectOutput) -> u64 {
+    head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
+}
+
+/// All that RFC 3986 leaves reserved, but for the slashes.
+const COPY_SOURCE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// The value of `x-amz-copy-source`, percent-encoded as S3 demands.
+fn copy_source(bucket: &str, key: &str) -> String {
+    // Through an access point: its ARN, then `/object/`.
+    let between = if bucket.starts_with("arn:") { "/object/" } else { "/" };
+    utf8_percent_encode(&format!("{bucket}{between}{key}"), COPY_SOURCE).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_source_is_percent_encoded() {
+        assert_eq!(copy_source("b", "a b+c%2F?/ü\n"), "b/a%20b%2Bc%252F%3F/%C3%BC%0A");
+        assert_eq!(
+            copy_source("arn:aws:s3:eu-west-1:123456789012:accesspoint/dumps", "a"),
+            "arn%3Aaws%3As3%3Aeu-west-1%3A123456789012%3Aaccesspoint/dumps/object/a"
+        );
+    }
+}

@@ -1,0 +1,416 @@
+//! A multipart copy with the source's own part boundaries: its ETag is then the source's,
+//! later runs compare without reading, and the parts are copied at the same time.
+//!
+//! The boundaries are told from the size of the first part and the number of parts. S3
+//! answers every part copy with its MD5, so the ETag that the whole will have is known
+//! before it is completed: a wrong guess is mended part by part, and never published.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, CopyPartResult,
+    ServerSideEncryption, Tag,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+
+use super::parts::{self, Part};
+use super::{CopyError, Job, copy_source, size};
+use crate::list::{Entry, timestamp};
+use crate::report::{Operation, VerifiedBy};
+use crate::verify::is_kms;
+use crate::{ETag, S3Error, S3ErrorKind};
+
+pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyError> {
+    let followed = matches!(entry.etag, ETag::Multipart(..)).then_some(1);
+    let head = job.head_source(&entry.key, Some(&entry.etag), followed).await?;
+    let layout = layout(job, entry, &head).await?;
+    let tags = job.tags(&entry.key, &head).await?;
+    let upload = Upload::create(job, entry, &head, tags).await?;
+    match upload.fill_and_complete(layout).await {
+        Ok(verified) => Ok(verified),
+        Err(error) => {
+            upload.abort().await;
+            Err(error)
+        }
+    }
+}
+
+/// The parts to copy, and whether they are a guess.
+struct Layout {
+    parts: Vec<Part>,
+    guessed: bool,
+}
+
+async fn layout(job: &Job, entry: &Entry, head: &HeadObjectOutput) -> Result<Layout, CopyError> {
+    let ETag::Multipart(_, count) = entry.etag else {
+        return Ok(Layout { parts: parts::chosen(entry.size), guessed: false });
+    };
+    let count = u64::from(count);
+    // A server that knows no part numbers answers with the whole object and no count.
+    let known = head.parts_count().and_then(|parts| u64::try_from(parts).ok()) == Some(count);
+    let first =
+        if known || count == 1 { size(head) } else { entry.size.div_ceil(count).next_multiple_of(1 << 20) };
+    let parts = match parts::guessed(entry.size, first, count) {
+        Some(parts) => Layout { guessed: count > 2, parts },
+        None if known => Layout { parts: ask_every_part(job, entry, count).await?, guessed: false },
+        None => Layout { parts: parts::chosen(entry.size), guessed: false },
+    };
+    if parts::legal(&parts.parts) {
+        return Ok(parts);
+    }
+    // Another server's parts, which S3 would refuse. The copy's ETag will differ.
+    Ok(Layout { parts: parts::chosen(entry.size), guessed: false })
+}
+
+/// For parts of unequal sizes: one HEAD a part.
+async fn ask_every_part(job: &Job, entry: &Entry, count: u64) -> Result<Vec<Part>, CopyError> {
+    let sizes: Vec<u64> = stream::iter(1..=i32::try_from(count).unwrap_or(i32::MAX))
+        .map(async |number| {
+            let head = job.head_source(&entry.key, Some(&entry.etag), Some(number)).await?;
+            Ok::<_, CopyError>(size(&head))
+        })
+        .buffered(job.caller.pace.most())
+        .try_collect()
+        .await?;
+    // Unpinned it could be another object's; pinned, a sum that is off is a server's fault.
+    if sizes.iter().sum::<u64>() == entry.size {
+        Ok(parts::of_sizes(sizes))
+    } else {
+        Ok(parts::chosen(entry.size))
+    }
+}
+
+/// An upload of ours at the destination. Whoever creates one completes or aborts it.
+struct Upload<'a> {
+    job: &'a Job,
+    entry: &'a Entry,
+    key: String,
+    id: String,
+}
+
+impl<'a> Upload<'a> {
+    /// Tells S3 again what CopyObject would have kept by itself.
+    async fn create(
+        job: &'a Job,
+        entry: &'a Entry,
+        head: &HeadObjectOutput,
+        tags: Option<String>,
+    ) -> Result<Self, CopyError> {
+        let key = job.destination_key(&entry.key);
+        let kms_key_id = &job.as_configured.kms_key_id;
+        let (algorithm, checksum_type) = checksum(head);
+        let began = Timestamp::now();
+        let tries = AtomicU32::new(0);
+        let created = job
+            .caller
+            .send(Operation::CreateMultipartUpload, || {
+                tries.fetch_add(1, Ordering::Relaxed);
+                job.destination
+                    .client
+                    .create_multipart_upload()
+                    .bucket(&job.destination.bucket)
+                    .key(&key)
+                    .set_expected_bucket_owner(job.destination.owner.clone())
+                    .set_metadata(head.metadata().cloned())
+                    .set_cache_control(head.cache_control().map(str::to_owned))
+                    .set_content_disposition(head.content_disposition().map(str::to_owned))
+                    .set_content_encoding(head.content_encoding().map(str::to_owned))
+                    .set_content_language(head.content_language().map(str::to_owned))
+                    .set_content_type(head.content_type().map(str::to_owned))
+                    .set_expires(expires(head))
+                    .set_website_redirect_location(head.website_redirect_location().map(str::to_owned))
+                    .set_tagging(tags.clone())
+                    .set_checksum_algorithm(algorithm.clone())
+                    .set_checksum_type(checksum_type.clone())
+                    .set_storage_class(job.as_configured.storage_class.clone())
+                    .set_server_side_encryption(kms_key_id.is_some().then_some(ServerSideEncryption::AwsKms))
+                    .set_ssekms_key_id(kms_key_id.clone())
+                    .send()
+            })
+            .await;
+        let id = created.as_ref().ok().and_then(|created| created.upload_id()).unwrap_or_default().to_owned();
+        let upload = Self { job, entry, key, id };
+        // A try whose answer was lost, or not waited for, may have opened an upload that
+        // nobody has the id of.
+        if tries.into_inner() > u32::from(created.is_ok()) {
+            upload.abort_strays(began).await;
+        }
+        match created {
+            Ok(_) => Ok(upload),
+            Err(error) => Err(job.destination_error(error)),
+        }
+    }
+
+    /// Aborts this run's other uploads to the same key: those opened since `began`.
+    async fn abort_strays(&self, began: Timestamp) {
+        /// What the clocks here and at the server may differ by: S3 refuses a request at 15 minutes.
+        const SKEW: SignedDuration = SignedDuration::from_mins(15);
+        let Self { job, .. } = self;
+        let caller = job.caller.closing();
+        let uploads = caller
+            .send(Operation::ListMultipartUploads, || {
+                job.destination
+                    .client
+                    .list_multipart_uploads()
+                    .bucket(&job.destination.bucket)
+                    .set_expected_bucket_owner(job.destination.owner.clone())
+                    .prefix(&self.key)
+                    .send()
+            })
+            .await;
+        let uploads = match uploads {
+            Ok(uploads) => uploads,
+            Err(error) => {
+                tracing::warn!(key = self.key, %error, "an upload may have been left open");
+                return;
+            }
+        };
+        let oldest = began.saturating_sub(SKEW).unwrap_or(Timestamp::MIN);
+        for stray in uploads.uploads() {
+            let id = stray.upload_id().unwrap_or_default();
+            let recent = stray.initiated().is_some_and(|time| timestamp(time) >= oldest);
+            if stray.key() == Some(&self.key) && id != self.id && recent {
+                let stray = Self { job, entry: self.entry, key: self.key.clone(), id: id.to_owned() };
+                stray.abort().await;
+            }
+        }
+    }
+
+    async fn fill_and_complete(&self, layout: Layout) -> Result<VerifiedBy, CopyError> {
+        let mut copied = self.copy_parts(&layout.parts).await?;
+        if layout.guessed
+            && let Some(etag) = self.wrong_guess(&copied)
+        {
+            tracing::debug!(key = self.entry.key, %etag, "parts of unequal sizes: asking for each");
+            let count = copied.len() as u64;
+            let exact = ask_every_part(self.job, self.entry, count).await?;
+            if parts::legal(&exact) && exact.len() == layout.parts.len() {
+                let moved: Vec<Part> =
+                    exact.iter().zip(&layout.parts).filter(|(a, b)| a != b).map(|(part, _)| *part).collect();
+                for part in self.copy_parts(&moved).await? {
+                    let index = part.number as usize - 1;
+                    copied[index] = part;
+                }
+            }
+        }
+        self.complete(&copied).await
+    }
+
+    /// The ETag these parts would make, if it is not the source's.
+    fn wrong_guess(&self, copied: &[CopiedPart]) -> Option<ETag> {
+        if copied.iter().any(|part| part.kms) {
+            return None;
+        }
+        let etags: Vec<ETag> = copied.iter().map(|part| part.etag.clone()).collect();
+        ETag::of_parts(&etags).filter(|etag| *etag != self.entry.etag)
+    }
+
+    async fn copy_parts(&self, parts: &[Part]) -> Result<Vec<CopiedPart>, CopyError> {
+        // One part that spans the object needs no range, and below 5 MiB takes none.
+        let whole = parts.len() == 1 && parts[0].size == self.entry.size;
+        stream::iter(parts.iter().copied())
+            .map(|part| self.copy_part(part, whole))
+            .buffered(self.job.caller.pace.most())
+            .try_collect()
+            .await
+    }
+
+    async fn copy_part(&self, part: Part, whole: bool) -> Result<CopiedPart, CopyError> {
+        let Self { job, entry, .. } = self;
+        let source = copy_source(&job.source.bucket, &entry.key);
+        let copied = job
+            .caller
+            .send_sized(Operation::UploadPartCopy, part.size, || {
+                job.destination
+                    .client
+                    .upload_part_copy()
+                    .bucket(&job.destination.bucket)
+                    .key(&self.key)
+                    .upload_id(&self.id)
+                    .part_number(part.number)
+                    .copy_source(&source)
+                    .copy_source_if_match(entry.etag.quoted())
+                    .set_copy_source_range((!whole).then(|| part.range()))
+                    .set_expected_bucket_owner(job.destination.owner.clone())
+                    .set_expected_source_bucket_owner(job.source.owner.clone())
+                    .send()
+            })
+            .await;
+        let copied = match copied {
+            Ok(copied) => copied,
+            Err(error) => return Err(job.copy_error(error, &entry.key).await),
+        };
+        job.observer.moved(part.size);
+        let result = copied.copy_part_result().cloned().unwrap_or_else(|| CopyPartResult::builder().build());
+        Ok(CopiedPart {
+            number: part.number,
+            etag: ETag::parse(result.e_tag().unwrap_or_default()),
+            kms: is_kms(copied.server_side_encryption()),
+            result,
+        })
+    }
+
+    async fn complete(&self, copied: &[CopiedPart]) -> Result<VerifiedBy, CopyError> {
+        let Self { job, entry, .. } = self;
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(copied.iter().map(CopiedPart::completed).collect()))
+            .build();
+        let completed = job
+            .caller
+            .send_sized(Operation::CompleteMultipartUpload, entry.size, || {
+                job.destination
+                    .client
+                    .complete_multipart_upload()
+                    .bucket(&job.destination.bucket)
+                    .key(&self.key)
+                    .upload_id(&self.id)
+                    .multipart_upload(parts.clone())
+                    .set_expected_bucket_owner(job.destination.owner.clone())
+                    .send()
+            })
+            .await;
+        match completed {
+            Ok(completed) => {
+                job.verify(entry, completed.e_tag(), is_kms(completed.server_side_encryption())).await
+            }
+            // The answer to an earlier try was lost, but the upload had been completed.
+            Err(error) if error.kind == S3ErrorKind::NoSuchUpload && error.tries > 1 => {
+                self.verify_completed(error).await
+            }
+            Err(error) => Err(job.destination_error(error)),
+        }
+    }
+
+    async fn verify_completed(&self, error: S3Error) -> Result<VerifiedBy, CopyError> {
+        match self.job.head_destination(&self.entry.key).await {
+            Ok(head) => {
+                self.job.verify(self.entry, head.e_tag(), is_kms(head.server_side_encryption())).await
+            }
+            Err(_) => Err(self.job.destination_error(error)),
+        }
+    }
+
+    /// Aborts the upload until S3 no longer knows it: a part that was being copied when the
+    /// first abort came in may have survived it.
+    async fn abort(&self) {
+        let Self { job, .. } = self;
+        let caller = job.caller.closing();
+        for _ in 0..3 {
+            let aborted = caller
+                .send(Operation::AbortMultipartUpload, || {
+                    job.destination
+                        .client
+                        .abort_multipart_upload()
+                        .bucket(&job.destination.bucket)
+                        .key(&self.key)
+                        .upload_id(&self.id)
+                        .set_expected_bucket_owner(job.destination.owner.clone())
+                        .send()
+                })
+                .await;
+            if aborted.is_err_and(|error| error.kind == S3ErrorKind::NoSuchUpload) {
+                return;
+            }
+            let left = caller
+                .send(Operation::ListParts, || {
+                    job.destination
+                        .client
+                        .list_parts()
+                        .bucket(&job.destination.bucket)
+                        .key(&self.key)
+                        .upload_id(&self.id)
+                        .set_expected_bucket_owner(job.destination.owner.clone())
+                        .max_parts(1)
+                        .send()
+                })
+                .await;
+            if left.is_err_and(|error| error.kind == S3ErrorKind::NoSuchUpload) {
+                return;
+            }
+        }
+        tracing::warn!(
+            key = self.key,
+            upload_id = self.id,
+            "an upload could not be aborted; a lifecycle rule for incomplete uploads removes it"
+        );
+    }
+}
+
+struct CopiedPart {
+    number: i32,
+    etag: ETag,
+    kms: bool,
+    result: CopyPartResult,
+}
+
+impl CopiedPart {
+    fn completed(&self) -> CompletedPart {
+        let result = &self.result;
+        CompletedPart::builder()
+            .part_number(self.number)
+            .set_e_tag(result.e_tag.clone())
+            .set_checksum_crc32(result.checksum_crc32.clone())
+            .set_checksum_crc32_c(result.checksum_crc32_c.clone())
+            .set_checksum_crc64_nvme(result.checksum_crc64_nvme.clone())
+            .set_checksum_sha1(result.checksum_sha1.clone())
+            .set_checksum_sha256(result.checksum_sha256.clone())
+            .build()
+    }
+}
+
+impl Job {
+    /// The source's tags as `x-amz-tagging` carries them; asked for only where HEAD counts
+    /// some, or does not say.
+    pub(super) async fn tags(&self, key: &str, head: &HeadObjectOutput) -> Result<Option<String>, CopyError> {
+        if head.tag_count().unwrap_or(0) == 0 {
+            return Ok(None);
+        }
+        let tagging = self
+            .caller
+            .send(Operation::GetObjectTagging, || {
+                self.source
+                    .client
+                    .get_object_tagging()
+                    .bucket(&self.source.bucket)
+                    .key(key)
+                    .set_expected_bucket_owner(self.source.owner.clone())
+                    .send()
+            })
+            .await
+            .map_err(|error| self.source_error(error))?;
+        Ok(Some(tagging.tag_set().iter().map(pair).collect::<Vec<_>>().join("&")))
+    }
+}
+
+fn pair(tag: &Tag) -> String {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+    format!("{}={}", encode(tag.key()), encode(tag.value()))
+}
+
+/// The checksum that the source was given, to be made again. CRC64NVME needs no request:
+/// S3 computes it by itself.
+fn checksum(head: &HeadObjectOutput) -> (Option<ChecksumAlgorithm>, Option<ChecksumType>) {
+    let algorithm = if head.checksum_crc32().is_some() {
+        ChecksumAlgorithm::Crc32
+    } else if head.checksum_crc32_c().is_some() {
+        ChecksumAlgorithm::Crc32C
+    } else if head.checksum_sha1().is_some() {
+        ChecksumAlgorithm::Sha1
+    } else if head.checksum_sha256().is_some() {
+        ChecksumAlgorithm::Sha256
+    } else if head.checksum_crc64_nvme().is_some() {
+        ChecksumAlgorithm::Crc64Nvme
+    } else {
+        return (None, None);
+    };
+    (Some(algorithm), head.checksum_type().cloned())
+}
+
+/// S3 keeps any text in `Expires`; the SDK reads the well-formed ones.
+fn expires(head: &HeadObjectOutput) -> Option<aws_sdk_s3::primitives::DateTime> {
+    use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+    head.expires_string().and_then(|text| DateTime::from_str(text, DateTimeFormat::HttpDate).ok())
+}

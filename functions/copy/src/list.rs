@@ -1,0 +1,210 @@
+//! A bucket's keys as ordered pages of [`Entry`]. Disorder is an error: everything after
+//! this stage trusts the order.
+
+use std::collections::VecDeque;
+
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::types::{EncodingType, Object, ObjectStorageClass, OptionalObjectAttributes};
+use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
+use tokio::task::JoinHandle;
+
+use crate::report::Operation;
+use crate::s3::{Caller, Side};
+use crate::{ETag, RunError, S3Error, S3ErrorKind};
+
+/// What a listing tells of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The key, without the prefix that the destination puts before it.
+    pub(crate) key: String,
+    /// Bytes.
+    pub(crate) size: u64,
+    pub(crate) etag: ETag,
+    pub(crate) modified: Timestamp,
+    /// In an archive tier, with no restored copy to read.
+    pub(crate) archived: bool,
+}
+
+/// Reads one side's keys under a prefix, in order, one page ahead of its reader: a page is
+/// asked for while the one before it is worked on, and no further.
+pub(crate) struct Listing {
+    page: VecDeque<Entry>,
+    next: Option<JoinHandle<Result<Page, RunError>>>,
+}
+
+/// A page, and the pager that can fetch the page after it.
+struct Page {
+    entries: VecDeque<Entry>,
+    rest: Option<Pager>,
+}
+
+impl Listing {
+    /// Lists `prefix` + `below` and strips `prefix` from the keys. The first page is here
+    /// when this returns, so that a bucket that cannot be listed is known before anything
+    /// is written.
+    pub(crate) async fn open(
+        caller: &Caller,
+        side: &Side,
+        prefix: &str,
+        below: &str,
+    ) -> Result<Self, RunError> {
+        let pager = Pager {
+            caller: caller.first(),
+            side: side.clone(),
+            strip: prefix.len(),
+            prefix: format!("{prefix}{below}"),
+            token: None,
+            last: None,
+        };
+        let mut listing = Self { page: VecDeque::new(), next: None };
+        listing.turn(pager.fetch().await?);
+        Ok(listing)
+    }
+
+    /// The next object, or `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Entry>, RunError> {
+        loop {
+            if let Some(entry) = self.page.pop_front() {
+                return Ok(Some(entry));
+            }
+            let Some(next) = &mut self.next else { return Ok(None) };
+            // Whoever stops waiting here finds the page in its place next time.
+            let page = next.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            self.next = None;
+            self.turn(page?);
+        }
+    }
+
+    fn turn(&mut self, page: Page) {
+        self.page = page.entries;
+        self.next = page.rest.map(|pager| tokio::spawn(pager.fetch()));
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        if let Some(next) = &self.next {
+            next.abort();
+        }
+    }
+}
+
+struct Pager {
+    caller: Caller,
+    side: Side,
+    strip: usize,
+    prefix: String,
+    token: Option<String>,
+    last: Option<String>,
+}
+
+impl Pager {
+    async fn fetch(mut self) -> Result<Page, RunError> {
+        let output = self.ask().await.map_err(|source| self.failed(source))?;
+        let more = output.is_truncated().unwrap_or(false);
+        self.token = output.next_continuation_token().map(str::to_owned);
+        let encoded = output.encoding_type() == Some(&EncodingType::Url);
+        let mut entries = VecDeque::with_capacity(output.contents().len());
+        for object in output.contents.unwrap_or_default() {
+            let key = key(&object, encoded).ok_or_else(|| self.failed(self.not_s3("a key is not UTF-8")))?;
+            self.check_order(&key)?;
+            entries.push_back(entry(key[self.strip..].to_owned(), &object));
+            self.last = Some(key);
+        }
+        self.caller = self.caller.seasoned();
+        Ok(Page { entries, rest: more.then_some(self) })
+    }
+
+    async fn ask(&self) -> Result<ListObjectsV2Output, S3Error> {
+        let output = self
+            .caller
+            .send(Operation::ListObjectsV2, || {
+                self.side
+                    .client
+                    .list_objects_v2()
+                    .bucket(&self.side.bucket)
+                    .set_expected_bucket_owner(self.side.owner.clone())
+                    .prefix(&self.prefix)
+                    .set_continuation_token(self.token.clone())
+                    // XML 1.0 cannot carry every key that S3 can.
+                    .encoding_type(EncodingType::Url)
+                    .optional_object_attributes(OptionalObjectAttributes::RestoreStatus)
+                    .send()
+            })
+            .await?;
+        // An empty 200 parses as an empty bucket. Every S3 names the bucket it lists.
+        let same_token =
+            output.is_truncated() == Some(true) && output.next_continuation_token() == self.token.as_deref();
+        if output.name().is_none() || same_token {
+            return Err(self.not_s3("the answer does not name the bucket, or does not go on"));
+        }
+        Ok(output)
+    }
+
+    fn failed(&self, source: S3Error) -> RunError {
+        RunError::List {
+            side: self.side.name,
+            bucket: self.side.bucket.clone(),
+            remedy: self.side.remedy(&source),
+            source: Box::new(source),
+        }
+    }
+
+    fn not_s3(&self, message: &str) -> S3Error {
+        S3Error {
+            operation: Operation::ListObjectsV2,
+            kind: S3ErrorKind::NotS3,
+            code: "what is no bucket listing".into(),
+            message: message.into(),
+            request_id: None,
+            tries: 1,
+        }
+    }
+
+    /// Strictly ascending, and below the prefix that was asked for.
+    fn check_order(&self, key: &str) -> Result<(), RunError> {
+        let before = self.last.as_deref().unwrap_or("");
+        let ascends = self.last.is_none() || before.as_bytes() < key.as_bytes();
+        if ascends && key.starts_with(&self.prefix) {
+            return Ok(());
+        }
+        Err(RunError::Disorder {
+            bucket: self.side.bucket.clone(),
+            before: before.to_owned(),
+            after: key.to_owned(),
+        })
+    }
+}
+
+/// In `encoding-type=url`, `+` stands for a space. A server that does not know the encoding
+/// does not name it in its answer either.
+pub(crate) fn key(object: &Object, encoded: bool) -> Option<String> {
+    let key = object.key()?;
+    if !encoded || !key.contains(['+', '%']) {
+        return Some(key.to_owned());
+    }
+    let key = key.replace('+', " ");
+    Some(percent_decode_str(&key).decode_utf8().ok()?.into_owned())
+}
+
+fn entry(key: String, object: &Object) -> Entry {
+    let in_archive =
+        matches!(object.storage_class(), Some(ObjectStorageClass::Glacier | ObjectStorageClass::DeepArchive));
+    let restored = object.restore_status().is_some_and(|status| {
+        status.is_restore_in_progress() != Some(true) && status.restore_expiry_date().is_some()
+    });
+    Entry {
+        key,
+        size: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
+        etag: ETag::parse(object.e_tag().unwrap_or_default()),
+        modified: object.last_modified().map(timestamp).unwrap_or_default(),
+        archived: in_archive && !restored,
+    }
+}
+
+/// S3's times are between 2006 and 9999; the conversion cannot fail on them.
+pub(crate) fn timestamp(time: &aws_sdk_s3::primitives::DateTime) -> Timestamp {
+    let nanos = i32::try_from(time.subsec_nanos()).unwrap_or_default();
+    Timestamp::new(time.secs(), nanos).unwrap_or_default()
+}

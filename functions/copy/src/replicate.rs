@@ -1,0 +1,255 @@
+//! The flow of a run: list both sides, join, decide, copy, record. Copying begins with the
+//! first page, and stops admitting objects when [`Halt`] says so.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+use crate::copy::{Job, foresee};
+use crate::diff::{Decision, Join, Pair, decide};
+use crate::list::{Entry, Listing};
+use crate::report::{Failure, Fate, Outcome, Reason, Report, Tally, close};
+use crate::s3::{Caller, Clients, Side};
+use crate::{Halt, Plan, RunError, S3ErrorKind};
+
+/// Is told what a run does, while it does it. Called from many tasks; must not block.
+pub trait Observer: Send + Sync {
+    /// An object was listed at a source.
+    fn listed(&self) {}
+    /// An object is to be copied.
+    fn found(&self, _bytes: u64) {}
+    /// Bytes arrived at the destination: a whole object's or a part's.
+    fn moved(&self, _bytes: u64) {}
+    /// An object was dealt with.
+    fn done(&self, _outcome: &Outcome) {}
+}
+
+/// Nobody is told.
+impl Observer for () {}
+
+/// Copies what is new or changed, as `plan` says, until all is done or `halt` says stop.
+///
+/// Objects that fail are in the report, not an error.
+///
+/// # Errors
+/// A [`RunError`] where a bucket cannot be listed at all, or where every copy was refused
+/// for want of a right. Nothing was written then.
+pub async fn replicate(
+    plan: &Plan,
+    clients: &Clients,
+    halt: &Halt,
+    observer: Arc<dyn Observer>,
+) -> Result<Report, RunError> {
+    // Boxed: a caller's future need not hold all of a run's.
+    let mut run = Box::pin(run(plan, clients, halt, observer));
+    tokio::select! {
+        report = &mut run => report,
+        () = halt.watch() => run.await,
+    }
+}
+
+async fn run(
+    plan: &Plan,
+    clients: &Clients,
+    halt: &Halt,
+    observer: Arc<dyn Observer>,
+) -> Result<Report, RunError> {
+    let (started, clock) = (Timestamp::now(), Instant::now());
+    let caller = Caller::new(plan, halt.clone());
+
+    // All listings are open before the first copy is made: what cannot be listed is known
+    // while nothing is written yet.
+    let mut sources = Vec::with_capacity(plan.sources.len());
+    for source in &plan.sources {
+        let (from, to) = (Side::source(clients, source), Side::destination(clients, plan));
+        let join = Join::new(
+            Listing::open(&caller, &from, "", &plan.prefix).await?,
+            Listing::open(&caller, &to, &source.lands_in, &plan.prefix).await?,
+        );
+        let tally = Tally::new(source, &plan.destination.bucket);
+        let job = Arc::new(Job::new(plan, source, from, to, caller.clone(), Arc::clone(&observer)));
+        sources.push(SourceRun {
+            plan,
+            job,
+            observer: Arc::clone(&observer),
+            join,
+            tally,
+            last: String::new(),
+        });
+    }
+    let tallies = futures_util::future::join_all(sources.into_iter().map(SourceRun::finish)).await;
+
+    let seconds = clock.elapsed().as_secs_f64();
+    let report = close(tallies, &caller.requests, plan.dry_run, started, seconds);
+    match refusal(&report) {
+        Some(refusal) => {
+            Err(RunError::Denied { message: refusal.message.clone(), remedy: refusal.remedy.clone() })
+        }
+        None => Ok(report),
+    }
+}
+
+/// Refusals in a row, and nothing else, after which a source is given up: the right is
+/// missing for all of it, and a million refused copies cost what a million copies do.
+const REFUSALS: u64 = 32;
+
+/// The first refusal, if every copy was refused and nothing is at the destination.
+fn refusal(report: &Report) -> Option<&Failure> {
+    let any = |of: fn(&crate::SourceReport) -> crate::Amount| report.total(of).objects > 0;
+    if any(|source| source.copied) || any(|source| source.unchanged) {
+        return None;
+    }
+    let mut failures = report.sources.iter().flat_map(|source| &source.failures);
+    let denied = S3ErrorKind::AccessDenied.name();
+    let first = failures.next().filter(|object| object.failure.error == denied)?;
+    failures.all(|object| object.failure.error == denied).then_some(&first.failure)
+}
+
+/// One source's part of a run.
+struct SourceRun<'a> {
+    plan: &'a Plan,
+    job: Arc<Job>,
+    observer: Arc<dyn Observer>,
+    join: Join,
+    tally: Tally,
+    /// The last key that was decided on.
+    last: String,
+}
+
+impl SourceRun<'_> {
+    async fn finish(mut self) -> Tally {
+        let mut copies = JoinSet::new();
+        // A few more than the requests in flight, so that none waits for a task to be made.
+        let room = self.job.caller.pace.most() * 5 / 4 + 1;
+        let job = Arc::clone(&self.job);
+        let halt = &job.caller.halt;
+        loop {
+            if halt.is_draining() || self.is_refused() {
+                self.tally.report.stopped_after = Some(std::mem::take(&mut self.last));
+                break;
+            }
+            tokio::select! {
+                biased;
+                Some(outcome) = copies.join_next() => self.record(&joined(outcome)),
+                () = halt.draining() => {}
+                pair = self.join.next(), if copies.len() < room => match pair {
+                    Ok(None) => break,
+                    Ok(Some(pair)) => if let Some((entry, reason)) = self.consider(pair).await {
+                        let job = Arc::clone(&self.job);
+                        copies.spawn(async move { job.copy(entry, reason).await });
+                    },
+                    Err(error) => {
+                        self.fail(&error);
+                        break;
+                    }
+                },
+            }
+        }
+        while let Some(outcome) = copies.join_next().await {
+            self.record(&joined(outcome));
+        }
+        self.tally
+    }
+
+    /// Decides on one key; answers what is to be copied.
+    async fn consider(&mut self, pair: Pair) -> Option<(Entry, Reason)> {
+        let (entry, reason) = match pair {
+            Pair::Destination(extra) => {
+                self.tally.report.only_at_destination.add(extra.size);
+                return None;
+            }
+            Pair::Source(entry) => (entry, Some(Reason::New)),
+            Pair::Both(entry, copy) => {
+                let reason = self.differs(&entry, &copy).await;
+                (entry, reason)
+            }
+        };
+        self.observer.listed();
+        self.last.clone_from(&entry.key);
+        let report = &mut self.tally.report;
+        report.listed.add(entry.size);
+        let Some(reason) = reason else {
+            report.unchanged.add(entry.size);
+            return None;
+        };
+        if self.plan.modified_after.is_some_and(|time| entry.modified <= time) {
+            report.left_out.add(entry.size);
+            return None;
+        }
+        let fate = match self.job.obstacle(&entry) {
+            Some(fate) => fate,
+            None if self.plan.dry_run => {
+                self.tally.foresee(foresee(&entry));
+                Fate::WouldCopy { reason }
+            }
+            None => {
+                self.observer.found(entry.size);
+                return Some((entry, reason));
+            }
+        };
+        self.record(&Outcome { source: self.job.name, key: entry.key, size: entry.size, fate });
+        None
+    }
+
+    async fn differs(&self, source: &Entry, copy: &Entry) -> Option<Reason> {
+        let mut decision = decide(source, copy, self.job.known_plain_etags());
+        if decision == Decision::AskEncryption {
+            decision = decide(source, copy, self.job.learn_plain_etags(&source.key).await);
+        }
+        match decision {
+            Decision::Skip => None,
+            Decision::Copy(reason) => Some(reason),
+            Decision::AskEncryption => Some(Reason::EtagDiffers),
+        }
+    }
+
+    fn record(&mut self, outcome: &Outcome) {
+        if let Fate::Failed(failure) = &outcome.fate {
+            tracing::warn!(
+                source = %outcome.source,
+                bucket = self.job.source.bucket,
+                key = outcome.key,
+                error = failure.error,
+                message = failure.message,
+                remedy = failure.remedy,
+                request_id = failure.request_id,
+                "not copied"
+            );
+        }
+        self.tally.record(outcome);
+        self.observer.done(outcome);
+    }
+
+    /// The rest of the source could not be listed.
+    fn fail(&mut self, error: &RunError) {
+        let report = &mut self.tally.report;
+        report.stopped_after = Some(std::mem::take(&mut self.last));
+        // A stop that interrupts a listing is no error.
+        if error.name() != S3ErrorKind::Stopped.name() {
+            report.error = Some(Failure {
+                error: error.name().into(),
+                message: match std::error::Error::source(error) {
+                    Some(cause) => format!("{error}: {cause}"),
+                    None => error.to_string(),
+                },
+                remedy: "run again; what is there already is not copied twice".into(),
+                request_id: None,
+            });
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        let report = &self.tally.report;
+        report.failed.objects >= REFUSALS
+            && report.copied.objects == 0
+            && report.unchanged.objects == 0
+            && report.failures.iter().all(|object| object.failure.error == S3ErrorKind::AccessDenied.name())
+    }
+}
+
+/// A panic in a copy is a bug, and ends the run as one.
+fn joined(outcome: Result<Outcome, tokio::task::JoinError>) -> Outcome {
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}

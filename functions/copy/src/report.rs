@@ -1,0 +1,439 @@
+//! What a run did: an [`Outcome`] for each object it acted on, and a [`Report`] with the
+//! totals, the requests and their price. Counters take the same few bytes for any number of
+//! objects; of the failures the first [`KEPT_FAILURES`] are kept, all are counted.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::SourceName;
+
+/// Failures named in a report; the log names all.
+pub(crate) const KEPT_FAILURES: usize = 1_000;
+
+/// Requests a run sends, by their names in S3's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[expect(missing_docs, reason = "S3's own names")]
+pub enum Operation {
+    ListObjectsV2,
+    HeadObject,
+    GetObjectTagging,
+    CopyObject,
+    CreateMultipartUpload,
+    UploadPartCopy,
+    CompleteMultipartUpload,
+    AbortMultipartUpload,
+    ListMultipartUploads,
+    ListParts,
+}
+
+impl Operation {
+    const ALL: [Self; 10] = [
+        Self::ListObjectsV2,
+        Self::HeadObject,
+        Self::GetObjectTagging,
+        Self::CopyObject,
+        Self::CreateMultipartUpload,
+        Self::UploadPartCopy,
+        Self::CompleteMultipartUpload,
+        Self::AbortMultipartUpload,
+        Self::ListMultipartUploads,
+        Self::ListParts,
+    ];
+
+    /// USD a request, in us-east-1 for STANDARD. Source: Amazon S3 pricing.
+    #[must_use]
+    pub fn price(self) -> f64 {
+        match self {
+            Self::HeadObject | Self::GetObjectTagging => 0.0004 / 1_000.0,
+            Self::AbortMultipartUpload => 0.0,
+            _ => 0.005 / 1_000.0,
+        }
+    }
+
+    /// The right that S3 asks for. A copy needs two more on its source: see `copy::denied`.
+    #[must_use]
+    pub fn right(self) -> &'static str {
+        match self {
+            Self::ListObjectsV2 => "s3:ListBucket",
+            Self::HeadObject => "s3:GetObject",
+            Self::GetObjectTagging => "s3:GetObjectTagging",
+            Self::CopyObject
+            | Self::CreateMultipartUpload
+            | Self::UploadPartCopy
+            | Self::CompleteMultipartUpload => "s3:PutObject",
+            Self::AbortMultipartUpload => "s3:AbortMultipartUpload",
+            Self::ListMultipartUploads => "s3:ListBucketMultipartUploads",
+            Self::ListParts => "s3:ListMultipartUploadParts",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Requests sent, by operation; every try counts.
+#[derive(Debug, Default)]
+pub(crate) struct Requests([AtomicU64; Operation::ALL.len()]);
+
+impl Requests {
+    pub(crate) fn count(&self, operation: Operation) {
+        self.0[operation as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn snapshot(&self) -> BTreeMap<Operation, u64> {
+        Operation::ALL
+            .into_iter()
+            .map(|operation| (operation, self.0[operation as usize].load(Ordering::Relaxed)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+}
+
+/// Why an object is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Not at the destination.
+    New,
+    /// Its size differs from the copy's.
+    SizeDiffers,
+    /// Its ETag differs, and both are MD5s.
+    EtagDiffers,
+    /// Its ETag cannot be compared, and it was modified after its copy was made (or so
+    /// shortly before that the copy may miss it).
+    ModifiedSince,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "new",
+            Self::SizeDiffers => "size differs",
+            Self::EtagDiffers => "ETag differs",
+            Self::ModifiedSince => "modified since it was copied",
+        })
+    }
+}
+
+/// What proved that a copy is the object that was listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifiedBy {
+    /// The destination's ETag equals the source's.
+    Etag,
+    /// A checksum of the whole object is the same on both sides.
+    Checksum,
+    /// Only the size can be compared (SSE-KMS without a common checksum).
+    Size,
+}
+
+/// What became of one object.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The source it is in.
+    pub source: SourceName,
+    /// Its key there.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What became of it.
+    #[serde(flatten)]
+    pub fate: Fate,
+}
+
+/// What became of one object.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "fate", rename_all = "snake_case")]
+pub enum Fate {
+    /// The destination has it, by its own answer.
+    Copied {
+        /// Why it was copied.
+        reason: Reason,
+        /// What proved it.
+        verified_by: VerifiedBy,
+        /// How many times it was overwritten at the source while it was being copied.
+        overwritten: u32,
+    },
+    /// A dry run's `Copied`.
+    WouldCopy {
+        /// Why it would be copied.
+        reason: Reason,
+    },
+    /// In an archive tier: it must be restored before it can be read.
+    Archived,
+    /// Deleted at the source after it was listed.
+    Gone,
+    /// The run was stopped while it was being copied.
+    Interrupted,
+    /// Not copied.
+    Failed(Failure),
+}
+
+/// Why an object was not copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The stable name of the kind of error.
+    pub error: String,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+    /// S3's request id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// A number of objects and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Amount {
+    /// Objects.
+    pub objects: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Amount {
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.objects += 1;
+        self.bytes += bytes;
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { objects: self.objects + other.objects, bytes: self.bytes + other.bytes }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Everything in the sources is at the destination (or, in a dry run, was looked at).
+    Complete,
+    /// Everything was looked at, but some objects failed or are archived.
+    ObjectsMissing,
+    /// Stopped before everything was looked at; run again to go on.
+    Stopped,
+    /// A source could not be listed to its end.
+    Failed,
+}
+
+/// What a run did to one source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceReport {
+    /// Which source.
+    pub source: SourceName,
+    /// Its bucket.
+    pub bucket: String,
+    /// The bucket that received the copies.
+    pub destination_bucket: String,
+    /// What stands before a source key to make its destination key.
+    pub destination_prefix: String,
+    /// Objects listed at the source.
+    pub listed: Amount,
+    /// Already at the destination, the same.
+    pub unchanged: Amount,
+    /// Not copied because the request's `modified_after` leaves them out.
+    pub left_out: Amount,
+    /// Copied and verified; in a dry run, what would be copied.
+    pub copied: Amount,
+    /// Of these, by why they were copied.
+    pub copied_because: BTreeMap<Reason, u64>,
+    /// Of these, by what proved them; empty in a dry run.
+    pub verified_by: BTreeMap<VerifiedBy, u64>,
+    /// Not copied for an error.
+    pub failed: Amount,
+    /// Not copied because they are in an archive tier.
+    pub archived: Amount,
+    /// Deleted at the source after they were listed.
+    pub gone: Amount,
+    /// Being copied when the run was stopped.
+    pub interrupted: Amount,
+    /// Times an object was overwritten while it was being copied, and looked up again.
+    pub overwritten: u64,
+    /// At the destination but no longer at the source; they are kept.
+    pub only_at_destination: Amount,
+    /// Where a stopped run ended: source keys after this one were not looked at; `""` is
+    /// before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped_after: Option<String>,
+    /// Why the rest of the source could not be listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// The first failures; `failed` counts all.
+    pub failures: Vec<FailedObject>,
+}
+
+/// An object that was not copied, and why.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FailedObject {
+    /// Its key at the source.
+    pub key: String,
+    /// Why.
+    #[serde(flatten)]
+    pub failure: Failure,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// How it ended.
+    pub status: Status,
+    /// Whether it only looked.
+    pub dry_run: bool,
+    /// When it began.
+    pub started: Timestamp,
+    /// How long it took.
+    pub seconds: f64,
+    /// Each source's part.
+    pub sources: Vec<SourceReport>,
+    /// Requests sent, every try counted.
+    pub requests: BTreeMap<Operation, u64>,
+    /// What they cost in USD, at us-east-1's prices.
+    pub cost_usd: f64,
+    /// The requests that the copies of a dry run would take, if none must be tried again.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub forecast: BTreeMap<Operation, u64>,
+    /// What those would cost in USD.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast_usd: Option<f64>,
+}
+
+impl Report {
+    /// A total over all sources, such as `report.total(|source| source.copied)`.
+    #[must_use]
+    pub fn total(&self, of: impl Fn(&SourceReport) -> Amount) -> Amount {
+        self.sources.iter().map(of).fold(Amount::default(), Amount::plus)
+    }
+
+    /// The same with 20 failures a source at the most: a Lambda's answer and a log line are
+    /// bounded.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        for source in &mut self.sources {
+            source.failures.truncate(20);
+        }
+        self
+    }
+}
+
+/// The cost of requests in USD.
+fn price(requests: &BTreeMap<Operation, u64>) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a price needs no 53 bits")]
+    requests.iter().map(|(operation, count)| operation.price() * *count as f64).sum()
+}
+
+/// A source's report as it grows.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) report: SourceReport,
+    pub(crate) forecast: BTreeMap<Operation, u64>,
+}
+
+impl Tally {
+    pub(crate) fn new(source: &crate::Source, destination_bucket: &str) -> Self {
+        Self {
+            report: SourceReport {
+                source: source.name,
+                bucket: source.bucket.clone(),
+                destination_bucket: destination_bucket.to_owned(),
+                destination_prefix: source.lands_in.clone(),
+                listed: Amount::default(),
+                unchanged: Amount::default(),
+                left_out: Amount::default(),
+                copied: Amount::default(),
+                copied_because: BTreeMap::new(),
+                verified_by: BTreeMap::new(),
+                failed: Amount::default(),
+                archived: Amount::default(),
+                gone: Amount::default(),
+                interrupted: Amount::default(),
+                overwritten: 0,
+                only_at_destination: Amount::default(),
+                stopped_after: None,
+                error: None,
+                failures: Vec::new(),
+            },
+            forecast: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn record(&mut self, outcome: &Outcome) {
+        let report = &mut self.report;
+        match &outcome.fate {
+            Fate::Copied { reason, verified_by, overwritten } => {
+                report.copied.add(outcome.size);
+                *report.copied_because.entry(*reason).or_default() += 1;
+                *report.verified_by.entry(*verified_by).or_default() += 1;
+                report.overwritten += u64::from(*overwritten);
+            }
+            Fate::WouldCopy { reason } => {
+                report.copied.add(outcome.size);
+                *report.copied_because.entry(*reason).or_default() += 1;
+            }
+            Fate::Archived => report.archived.add(outcome.size),
+            Fate::Gone => report.gone.add(outcome.size),
+            Fate::Interrupted => report.interrupted.add(outcome.size),
+            Fate::Failed(failure) => {
+                report.failed.add(outcome.size);
+                if report.failures.len() < KEPT_FAILURES {
+                    report.failures.push(FailedObject { key: outcome.key.clone(), failure: failure.clone() });
+                }
+            }
+        }
+    }
+
+    /// Adds the requests that a copy of this object takes when nothing goes wrong.
+    pub(crate) fn foresee(&mut self, requests: impl IntoIterator<Item = (Operation, u64)>) {
+        for (operation, count) in requests {
+            *self.forecast.entry(operation).or_default() += count;
+        }
+    }
+}
+
+/// Closes the books.
+pub(crate) fn close(
+    tallies: Vec<Tally>,
+    requests: &Requests,
+    dry_run: bool,
+    started: Timestamp,
+    seconds: f64,
+) -> Report {
+    let mut forecast = BTreeMap::new();
+    let mut sources = Vec::with_capacity(tallies.len());
+    for tally in tallies {
+        for (operation, count) in tally.forecast {
+            *forecast.entry(operation).or_default() += count;
+        }
+        sources.push(tally.report);
+    }
+    let stopped = |source: &SourceReport| source.stopped_after.is_some() || source.interrupted.objects > 0;
+    let missing = |source: &SourceReport| source.failed.objects > 0 || source.archived.objects > 0;
+    let status = if sources.iter().any(|source| source.error.is_some()) {
+        Status::Failed
+    } else if sources.iter().any(stopped) {
+        Status::Stopped
+    } else if sources.iter().any(missing) {
+        Status::ObjectsMissing
+    } else {
+        Status::Complete
+    };
+    let requests = requests.snapshot();
+    Report {
+        status,
+        dry_run,
+        started,
+        seconds,
+        sources,
+        cost_usd: price(&requests),
+        requests,
+        forecast_usd: dry_run.then(|| price(&forecast)),
+        forecast,
+    }
+}

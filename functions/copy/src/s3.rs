@@ -1,0 +1,377 @@
+//! The clients of both sides, and [`Caller::send`]: the one place where a request is paced,
+//! timed, counted, tried again, and its error classified.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::StalledStreamProtectionConfig;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::RequestId;
+use tokio::time::{sleep, timeout};
+
+use crate::pace::Pace;
+use crate::report::{Operation, Requests};
+use crate::{Halt, Plan, PlanError, S3Error, S3ErrorKind, Settings, Source};
+
+/// The S3 clients of both sides.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Lists and looks up the vendor's objects.
+    pub source: Client,
+    /// Lists the customer's bucket and writes to it; its credentials read the source too
+    /// when S3 copies server-side.
+    pub destination: Client,
+}
+
+impl Clients {
+    /// Clients for `settings`, with the credentials the SDK finds: a Lambda's role, the
+    /// environment, a profile.
+    ///
+    /// # Errors
+    /// [`PlanError::Endpoint`] where an endpoint is no URL.
+    pub async fn connect(settings: &Settings) -> Result<Self, PlanError> {
+        let shared = aws_config::defaults(BehaviorVersion::latest())
+            // `Caller` does both, by what it knows of a run.
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).build())
+            .load()
+            .await;
+        let client = |setting, endpoint: Option<&String>, region: Option<&String>| {
+            let mut config = aws_sdk_s3::config::Builder::from(&shared)
+                // No checksum is computed here that S3 does not need.
+                .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+                .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+            if let Some(region) = region.filter(|region| !region.is_empty()) {
+                config = config.region(Region::new(region.clone()));
+            } else if shared.region().is_none() {
+                // A server that is not AWS signs for any region; AWS says which one is right.
+                config = config.region(Region::from_static("us-east-1"));
+            }
+            if let Some(endpoint) = endpoint.filter(|url| !url.is_empty()) {
+                if !(endpoint.starts_with("http://") || endpoint.starts_with("https://"))
+                    || endpoint.len() < 10
+                {
+                    return Err(PlanError::Endpoint { setting, value: endpoint.clone() });
+                }
+                config = config.endpoint_url(endpoint).force_path_style(true);
+            } else if shared.endpoint_url().is_some() {
+                config = config.force_path_style(true);
+            }
+            Ok(Client::from_conf(config.build()))
+        };
+        Ok(Self {
+            source: client(
+                "SOURCE_ENDPOINT_URL",
+                settings.source_endpoint_url.as_ref(),
+                settings.source_region.as_ref(),
+            )?,
+            destination: client(
+                "DESTINATION_ENDPOINT_URL",
+                settings.destination_endpoint_url.as_ref(),
+                settings.destination_region.as_ref(),
+            )?,
+        })
+    }
+}
+
+/// One side of one copy: a bucket and how to reach it.
+#[derive(Clone)]
+pub(crate) struct Side {
+    /// `source` or `destination`.
+    pub(crate) name: &'static str,
+    /// The setting that names the bucket.
+    setting: &'static str,
+    pub(crate) client: Client,
+    pub(crate) bucket: String,
+    pub(crate) owner: Option<String>,
+}
+
+impl Side {
+    pub(crate) fn source(clients: &Clients, source: &Source) -> Self {
+        Self {
+            name: "source",
+            setting: match source.name {
+                crate::SourceName::Database => "DATABASE_BUCKET",
+                crate::SourceName::Filesystem => "FILESYSTEM_BUCKET",
+            },
+            client: clients.source.clone(),
+            bucket: source.bucket.clone(),
+            owner: source.owner.clone(),
+        }
+    }
+
+    pub(crate) fn destination(clients: &Clients, plan: &Plan) -> Self {
+        Self {
+            name: "destination",
+            setting: "DESTINATION_BUCKET",
+            client: clients.destination.clone(),
+            bucket: plan.destination.bucket.clone(),
+            owner: plan.destination.owner.clone(),
+        }
+    }
+
+    /// What to do about an error on this side.
+    pub(crate) fn remedy(&self, error: &S3Error) -> String {
+        let Self { name, setting, bucket, .. } = self;
+        let side = name.to_uppercase();
+        match error.kind {
+            S3ErrorKind::NoSuchBucket => {
+                format!(
+                    "there is no such bucket; check {setting}, and that its region and endpoint are the right ones"
+                )
+            }
+            S3ErrorKind::AccessDenied => {
+                let resource = match error.operation {
+                    Operation::ListObjectsV2 | Operation::ListMultipartUploads => {
+                        format!("arn:aws:s3:::{bucket}")
+                    }
+                    _ => format!("arn:aws:s3:::{bucket}/*"),
+                };
+                format!("allow {} on {resource}", error.operation.right())
+            }
+            S3ErrorKind::BadCredentials => {
+                "the credentials are missing, wrong or expired; check the role, or AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY"
+                    .to_owned()
+            }
+            S3ErrorKind::WrongRegion => format!("the bucket is in another region; set {side}_REGION"),
+            S3ErrorKind::Unreachable | S3ErrorKind::TimedOut => {
+                format!("the endpoint does not answer; check {side}_ENDPOINT_URL and the network")
+            }
+            S3ErrorKind::NotS3 => {
+                format!("what answers there does not speak S3; check {side}_ENDPOINT_URL")
+            }
+            S3ErrorKind::Archived => {
+                "the object is archived; restore it first (aws s3api restore-object)".to_owned()
+            }
+            _ => "run again; what is there already is not copied twice".to_owned(),
+        }
+    }
+}
+
+/// Tries of a request before its error is final. With the pauses between them, about a
+/// minute: longer than S3 takes to split a hot prefix once the pace has come down.
+const TRIES: u32 = 10;
+/// Tries of the first request to a side: an endpoint that is down is known within seconds.
+const FIRST_TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// What a server-side copy moves in a second at the least.
+const SLOWEST_COPY: u64 = 10 << 20;
+
+/// Sends requests for one run. Clones share the pace and the counters.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) pace: Arc<Pace>,
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) halt: Halt,
+    patience: Duration,
+    tries: u32,
+}
+
+impl Caller {
+    pub(crate) fn new(plan: &Plan, halt: Halt) -> Self {
+        Self {
+            pace: Arc::new(Pace::new(plan.max_in_flight)),
+            requests: Arc::default(),
+            halt,
+            patience: plan.attempt_timeout,
+            tries: TRIES,
+        }
+    }
+
+    /// For the first request to a side.
+    pub(crate) fn first(&self) -> Self {
+        Self { tries: FIRST_TRIES, ..self.clone() }
+    }
+
+    /// For the requests after it.
+    pub(crate) fn seasoned(&self) -> Self {
+        Self { tries: TRIES, ..self.clone() }
+    }
+
+    /// For what must still be done after a stop: aborting uploads. A few seconds at most.
+    pub(crate) fn closing(&self) -> Self {
+        Self {
+            halt: Halt::never(),
+            patience: self.patience.min(Duration::from_secs(2)),
+            tries: 2,
+            ..self.clone()
+        }
+    }
+
+    /// Sends `request` until it is answered for good.
+    pub(crate) async fn send<T, E, F>(
+        &self,
+        operation: Operation,
+        request: impl Fn() -> F,
+    ) -> Result<T, S3Error>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.send_sized(operation, 0, request).await
+    }
+
+    /// Sends `request`, in which S3 moves `bytes`.
+    pub(crate) async fn send_sized<T, E, F>(
+        &self,
+        operation: Operation,
+        bytes: u64,
+        request: impl Fn() -> F,
+    ) -> Result<T, S3Error>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let patience = self.patience + Duration::from_secs(bytes / SLOWEST_COPY);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let attempt = async {
+                let _permit = self.pace.admit().await;
+                self.requests.count(operation);
+                timeout(patience, request()).await
+            };
+            let error = tokio::select! {
+                biased;
+                () = self.halt.cancelled() => return Err(stopped(operation, tries)),
+                answer = attempt => match answer {
+                    Ok(Ok(answer)) => {
+                        self.pace.answered();
+                        return Ok(answer);
+                    }
+                    Ok(Err(error)) => classify(operation, tries, &error),
+                    Err(_) => timed_out(operation, tries, patience),
+                },
+            };
+            if error.kind == S3ErrorKind::SlowDown {
+                self.pace.slowed();
+            }
+            if !error.kind.is_transient() || tries >= self.tries {
+                return Err(error);
+            }
+            tracing::debug!(%error, "trying again");
+            tokio::select! {
+                biased;
+                () = self.halt.cancelled() => return Err(stopped(operation, tries)),
+                () = sleep(pause(tries)) => {}
+            }
+        }
+    }
+}
+
+/// Exponential, and anywhere between nothing and all of it, so that requests refused
+/// together do not come back together.
+fn pause(tries: u32) -> Duration {
+    let longest = PAUSE.saturating_mul(1 << tries.min(10)).min(LONGEST_PAUSE);
+    longest.mul_f64(fastrand::f64())
+}
+
+fn stopped(operation: Operation, tries: u32) -> S3Error {
+    S3Error {
+        operation,
+        kind: S3ErrorKind::Stopped,
+        code: "nothing before the run was stopped".into(),
+        message: String::new(),
+        request_id: None,
+        tries,
+    }
+}
+
+fn timed_out(operation: Operation, tries: u32, patience: Duration) -> S3Error {
+    S3Error {
+        operation,
+        kind: S3ErrorKind::TimedOut,
+        code: format!("nothing within {} s", patience.as_secs_f32()),
+        message: String::new(),
+        request_id: None,
+        tries,
+    }
+}
+
+fn classify<E>(operation: Operation, tries: u32, error: &SdkError<E>) -> S3Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+    let code = error.code().unwrap_or_default();
+    let kind = match error {
+        SdkError::ServiceError(_) => kind(operation, code, status),
+        SdkError::ResponseError(_) if status >= 500 => S3ErrorKind::Server,
+        SdkError::ResponseError(_) => S3ErrorKind::NotS3,
+        SdkError::TimeoutError(_) => S3ErrorKind::TimedOut,
+        _ if innermost(error).contains("credential") || mentions_credentials(error) => {
+            S3ErrorKind::BadCredentials
+        }
+        SdkError::DispatchFailure(_) => S3ErrorKind::Unreachable,
+        _ => S3ErrorKind::Refused,
+    };
+    let (code, message) = match error {
+        SdkError::ServiceError(_) if code.is_empty() => (format!("HTTP status {status}"), String::new()),
+        SdkError::ServiceError(_) => (code.to_owned(), error.message().unwrap_or_default().to_owned()),
+        SdkError::ResponseError(_) => {
+            (format!("HTTP status {status} and an unreadable body"), innermost(error))
+        }
+        _ => ("nothing".to_owned(), innermost(error)),
+    };
+    S3Error { operation, kind, code, message, request_id: error.request_id().map(str::to_owned), tries }
+}
+
+fn kind(operation: Operation, code: &str, status: u16) -> S3ErrorKind {
+    match (code, status) {
+        ("NoSuchBucket", _) => S3ErrorKind::NoSuchBucket,
+        ("NoSuchUpload", _) => S3ErrorKind::NoSuchUpload,
+        ("InvalidObjectState", _) => S3ErrorKind::Archived,
+        (
+            "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "ExpiredToken"
+            | "InvalidToken"
+            | "TokenRefreshRequired"
+            | "RequestTimeTooSkewed",
+            _,
+        ) => S3ErrorKind::BadCredentials,
+        ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
+        | (_, 301 | 307) => S3ErrorKind::WrongRegion,
+        // S3 answers these two with a 400 and a 409, and means "again".
+        ("RequestTimeout" | "OperationAborted" | "ConditionalRequestConflict", _) => S3ErrorKind::Server,
+        ("SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded", _) | (_, 429 | 503) => {
+            S3ErrorKind::SlowDown
+        }
+        // Only the answer to a HEAD has no body to carry a code.
+        ("", 400..) if operation != Operation::HeadObject && status < 500 => S3ErrorKind::NotS3,
+        (_, 404) => S3ErrorKind::NotFound,
+        (_, 412) => S3ErrorKind::PreconditionFailed,
+        (_, 403) => S3ErrorKind::AccessDenied,
+        ("InternalError", _) | (_, 500..) => S3ErrorKind::Server,
+        _ => S3ErrorKind::Refused,
+    }
+}
+
+/// The cause of causes, which says "connection refused" where the others say "error".
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+fn mentions_credentials(error: &dyn std::error::Error) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.to_string().contains("credential"))
+}
+
+impl fmt::Debug for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s3://{}", self.name, self.bucket)
+    }
+}

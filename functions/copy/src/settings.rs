@@ -1,0 +1,97 @@
+//! What a caller said, as it was said: [`Settings`] (a deployment's, from an environment or
+//! flags) and [`Request`] (one run's, from an event). [`Plan`](crate::Plan) is what it means.
+
+use serde::Deserialize;
+
+use crate::PlanError;
+
+/// The part of the destination that is the replicator's own. No object is copied into it.
+pub const RESERVED_PREFIX: &str = ".replicator/";
+
+/// A deployment's settings, unvalidated: `None` is "not given".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `DATABASE_BUCKET`: the vendor's bucket of database dumps.
+    pub database_bucket: Option<String>,
+    /// `FILESYSTEM_BUCKET`: the vendor's bucket of the application's files.
+    pub filesystem_bucket: Option<String>,
+    /// `DATABASE_PREFIX`: where the dumps land; `database/` unless given, `""` for the root.
+    pub database_prefix: Option<String>,
+    /// `FILESYSTEM_PREFIX`: where the files land; `filesystem/` unless given.
+    pub filesystem_prefix: Option<String>,
+    /// `DESTINATION_BUCKET`: the customer's bucket.
+    pub destination_bucket: Option<String>,
+    /// `SOURCE_REGION`: the SDK's unless given.
+    pub source_region: Option<String>,
+    /// `DESTINATION_REGION`: the SDK's unless given.
+    pub destination_region: Option<String>,
+    /// `SOURCE_ENDPOINT_URL`: an S3-compatible server, addressed path-style.
+    pub source_endpoint_url: Option<String>,
+    /// `DESTINATION_ENDPOINT_URL`: likewise.
+    pub destination_endpoint_url: Option<String>,
+    /// `SOURCE_BUCKET_OWNER`: the account id that must own the vendor's buckets.
+    pub source_bucket_owner: Option<String>,
+    /// `DESTINATION_BUCKET_OWNER`: the account id that must own the destination.
+    pub destination_bucket_owner: Option<String>,
+    /// `STORAGE_CLASS` of the copies, as S3 spells it.
+    pub storage_class: Option<String>,
+    /// `KMS_KEY_ID` under which the copies are encrypted.
+    pub kms_key_id: Option<String>,
+    /// `MAX_IN_FLIGHT`: requests at once, 1 to 10,000; 256 unless given.
+    pub max_in_flight: Option<String>,
+}
+
+impl Settings {
+    /// Asks `lookup` for every setting by its environment name.
+    #[must_use]
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        Self {
+            database_bucket: lookup("DATABASE_BUCKET"),
+            filesystem_bucket: lookup("FILESYSTEM_BUCKET"),
+            database_prefix: lookup("DATABASE_PREFIX"),
+            filesystem_prefix: lookup("FILESYSTEM_PREFIX"),
+            destination_bucket: lookup("DESTINATION_BUCKET"),
+            source_region: lookup("SOURCE_REGION"),
+            destination_region: lookup("DESTINATION_REGION"),
+            source_endpoint_url: lookup("SOURCE_ENDPOINT_URL"),
+            destination_endpoint_url: lookup("DESTINATION_ENDPOINT_URL"),
+            source_bucket_owner: lookup("SOURCE_BUCKET_OWNER"),
+            destination_bucket_owner: lookup("DESTINATION_BUCKET_OWNER"),
+            storage_class: lookup("STORAGE_CLASS"),
+            kms_key_id: lookup("KMS_KEY_ID"),
+            max_in_flight: lookup("MAX_IN_FLIGHT"),
+        }
+    }
+}
+
+/// What one run is asked to do. Everything is optional: `{}` copies all that is new or
+/// changed from every configured source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Request {
+    /// `database`, `filesystem` or both; every configured one unless given.
+    pub sources: Option<Vec<String>>,
+    /// Only source keys that begin with this.
+    pub prefix: Option<String>,
+    /// Only objects modified after this time (RFC 3339, such as `2026-11-01T00:00:00Z`).
+    pub modified_after: Option<String>,
+    /// Say what would be copied; write nothing.
+    pub dry_run: bool,
+}
+
+impl Request {
+    /// Reads a request's JSON; `null` is the empty request.
+    ///
+    /// # Errors
+    /// [`PlanError::Event`] for what is no object, or has an unknown field (the sentence
+    /// lists the known ones).
+    pub fn from_value(event: serde_json::Value) -> Result<Self, PlanError> {
+        match event {
+            serde_json::Value::Null => Ok(Self::default()),
+            serde_json::Value::Object(_) => {
+                serde_json::from_value(event).map_err(|error| PlanError::Event(error.to_string()))
+            }
+            _ => Err(PlanError::Event("it is no JSON object".into())),
+        }
+    }
+}

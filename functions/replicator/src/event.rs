@@ -1,0 +1,69 @@
+//! From an event to a [`Request`].
+//!
+//! An event comes as it stands (a person, EventBridge Scheduler) or inside an EventBridge
+//! event: a rule's "Scheduled Event" has an empty `detail`, a custom event's `detail` is
+//! the request.
+
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use bucket_copy::{PlanError, Request};
+use serde_json::Value;
+
+/// Reads an event's JSON text; an empty one asks for everything.
+///
+/// # Errors
+/// [`PlanError::Event`] for what is not JSON, or no request.
+pub fn parse(text: &str) -> Result<Request, PlanError> {
+    if text.trim().is_empty() {
+        return Ok(Request::default());
+    }
+    let value = serde_json::from_str(text).map_err(|error| PlanError::Event(error.to_string()))?;
+    request(value)
+}
+
+/// The request in an event.
+///
+/// # Errors
+/// [`PlanError::Event`] for what is no request.
+pub fn request(event: Value) -> Result<Request, PlanError> {
+    let wrapped = event.get("detail-type").is_some() && event.get("detail").is_some();
+    let request = if wrapped {
+        serde_json::from_value::<EventBridgeEvent<Value>>(event).map(|event| event.detail)
+    } else {
+        Ok(event)
+    };
+    request.map_err(|error| PlanError::Event(error.to_string())).and_then(Request::from_value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_as_it_stands_or_out_of_an_eventbridge_event() {
+        let wanted = Request { sources: Some(vec!["database".into()]), dry_run: true, ..Request::default() };
+        let plain = r#"{"sources": ["database"], "dry_run": true}"#;
+        let custom = format!(
+            r#"{{"version": "0", "id": "1", "detail-type": "catch-up", "source": "customer",
+                "account": "123456789012", "time": "2026-11-21T00:00:00Z", "region": "eu-west-1",
+                "resources": [], "detail": {plain}}}"#
+        );
+        assert_eq!(parse(plain), Ok(wanted.clone()));
+        assert_eq!(parse(&custom), Ok(wanted));
+        let scheduled = r#"{"version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+            "detail-type": "Scheduled Event", "source": "aws.events", "account": "123456789012",
+            "time": "2026-10-08T16:53:06Z", "region": "us-east-1",
+            "resources": ["arn:aws:events:us-east-1:123456789012:rule/replicate"], "detail": {}}"#;
+        for everything in [scheduled, "{}", "", "null"] {
+            assert_eq!(parse(everything), Ok(Request::default()), "{everything}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for event in
+            ["{", "[]", "7", r#"{"prefixes": "a"}"#, r#"{"detail-type": "x", "detail": {"dryrun": true}}"#]
+        {
+            assert!(matches!(parse(event), Err(PlanError::Event(_))), "{event}");
+        }
+    }
+}
