@@ -1,1 +1,44 @@
-//! What the integration tests share.
+//! What the integration tests share: real servers and the real binaries, each started on
+//! this machine, bound to the loopback interface, and ended when its value is dropped.
+//!
+//! - [`Minio`]: an S3 server that is not ours.
+//! - [`RuntimeApi`] and [`LambdaEmulator`]: the release binary `replicator`, behind a Lambda
+//!   runtime API of our own (real deadlines, cold starts) or behind cargo-lambda's.
+//! - [`LocalRunner`]: the release binary `local-runner`, run as a user runs it.
+//! - [`client`]: an S3 client for any of the servers, `s3_sim::Sim` included.
+//!
+//! Nothing here is built on the fly or falls back to something else: what is missing is an
+//! error that says to run `tests/run`, which sets it up.
+
+mod http;
+mod lambda;
+mod local_runner;
+mod minio;
+mod process;
+mod setup;
+
+pub use http::Answer;
+pub use lambda::{LambdaEmulator, RuntimeApi};
+pub use local_runner::LocalRunner;
+pub use minio::{Minio, MinioOptions};
+pub use process::{Finished, Running};
+pub use setup::{release_binary, tool};
+
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+
+/// The region that every server here answers in.
+pub const REGION: &str = "us-east-1";
+
+/// An S3 client (path-style addresses) for the server at `endpoint`, such as
+/// `http://127.0.0.1:9000`.
+pub fn client(endpoint: &str, access_key: &str, secret_key: &str) -> aws_sdk_s3::Client {
+    let credentials = Credentials::new(access_key, secret_key, None, None, "test");
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .endpoint_url(endpoint)
+        .credentials_provider(credentials)
+        .force_path_style(true)
+        .build();
+    aws_sdk_s3::Client::from_conf(config)
+}
