@@ -1,2 +1,51 @@
-//! Placeholder.
-fn main() {}
+//! The replicator as a command: arguments in, progress and a report out.
+//!
+//! stdout carries the report alone, stderr everything else. How a command ended is its exit
+//! code, see [`exit`].
+
+mod args;
+mod demo;
+mod escape;
+mod event;
+mod exit;
+mod list;
+mod logs;
+mod meter;
+mod progress;
+mod quantity;
+mod replicate;
+mod report;
+mod stop;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use args::{Args, Command};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args.command) {
+        Ok(code) => code,
+        Err(error) => {
+            exit::tell(&error);
+            exit::code_of(&error)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the system gives no threads to run on")?;
+    let code = runtime.block_on(async {
+        match command {
+            Command::Replicate(args) => replicate::command(&args).await,
+            Command::Demo(args) => demo::command(&args).await,
+        }
+    });
+    // A lookup of a name that hangs must not keep a stopped run from ending.
+    runtime.shutdown_background();
+    code
+}

@@ -42,10 +42,13 @@ async fn handle(
     }
 }
 
-/// The end of the invocation on the clock that timers use.
+/// The longest an invocation may take.
+const LONGEST: Duration = Duration::from_secs(900);
+
+/// The end of the invocation on the clock that timers use. A deadline in the past is none:
+/// `cargo lambda watch` sends one of 1970.
 fn deadline(end: SystemTime) -> Instant {
-    let left = end.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
-    Instant::now() + left
+    Instant::now() + end.duration_since(SystemTime::now()).unwrap_or(LONGEST)
 }
 
 /// One line for people.

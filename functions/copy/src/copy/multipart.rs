@@ -361,10 +361,10 @@ impl CopiedPart {
 }
 
 impl Job {
-    /// The source's tags as `x-amz-tagging` carries them; asked for only where HEAD counts
-    /// some, or does not say.
+    /// The source's tags as `x-amz-tagging` carries them. HEAD counts them, but not for
+    /// those who may not read them: only a count of 0 is an answer.
     pub(super) async fn tags(&self, key: &str, head: &HeadObjectOutput) -> Result<Option<String>, CopyError> {
-        if head.tag_count().unwrap_or(0) == 0 {
+        if head.tag_count() == Some(0) {
             return Ok(None);
         }
         let tagging = self
@@ -380,7 +380,8 @@ impl Job {
             })
             .await
             .map_err(|error| self.source_error(error))?;
-        Ok(Some(tagging.tag_set().iter().map(pair).collect::<Vec<_>>().join("&")))
+        let tags = tagging.tag_set().iter().map(pair).collect::<Vec<_>>().join("&");
+        Ok((!tags.is_empty()).then_some(tags))
     }
 }
 

@@ -77,6 +77,7 @@ pub(crate) fn foresee(entry: &Entry) -> Vec<(Operation, u64)> {
     };
     vec![
         (Operation::HeadObject, 1),
+        (Operation::GetObjectTagging, 1),
         (Operation::CreateMultipartUpload, 1),
         (Operation::UploadPartCopy, parts),
         (Operation::CompleteMultipartUpload, 1),

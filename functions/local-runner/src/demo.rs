@@ -1,0 +1,138 @@
+//! `local-runner demo`: three runs against an S3 inside this process, told in plain words.
+//!
+//! The S3 is real HTTP on the loopback interface; the runs are those of `replicate`.
+
+mod vendor;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Context;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Credentials;
+use bucket_copy::{Clients, Halt, Plan, Report, Request, Settings, Status};
+use s3_sim::{Config, Latency, Sim};
+
+use crate::args::Demo;
+use crate::progress::{Manner, Progress};
+use crate::replicate::{self, Done, print};
+use crate::{exit, logs, report, stop};
+
+const CUSTOMER: &str = "my-company-backups";
+const BOLD: Style = Style::new().bold();
+const COMMAND: Style = AnsiColor::Cyan.on_default();
+
+pub(crate) async fn command(_: &Demo) -> anyhow::Result<ExitCode> {
+    let sim = start().await.context("the demonstration's S3 cannot be started")?;
+    let settings = settings(&sim);
+    let demo = Demonstration {
+        plan: Plan::new(&settings, &Request::default())?,
+        clients: connect(&settings).await?,
+        halt: Halt::never(),
+    };
+
+    vendor::fill(sim.state());
+    sim.state().create_bucket(CUSTOMER);
+    print(&format!(
+        "{BOLD}An S3 runs inside this process now: no account, no network, nothing stays.{BOLD:#}\n\
+         In it, a vendor keeps your backups in two buckets: thirty nights of database dumps,\n\
+         and your application's files. Your own bucket, {CUSTOMER}, is empty.\n"
+    ))?;
+
+    print(&heading("1. The first run copies everything."))?;
+    let first = demo.run().await?;
+    print(&report::render(&first.report, &first.reasons))?;
+    if first.report.status != Status::Complete {
+        return Ok(exit::code(first.report.status));
+    }
+
+    vendor::work_a_night(sim.state());
+    print(&heading("2. A night later: the vendor wrote a dump, changed a file and deleted another."))?;
+    let second = demo.run().await?;
+    print(&report::render(&second.report, &second.reasons))?;
+    print("Only what is new or changed travelled. What the vendor deleted, you keep.")?;
+
+    print(&heading("3. Nothing has changed since: the run lists, and writes nothing."))?;
+    let third = demo.run().await?;
+    print(&report::verdict(&third.report))?;
+
+    print(&format!(
+        "\n{BOLD}Now with your own buckets.{BOLD:#} Nothing is written until you leave out --dry-run:\n\
+         {COMMAND}  local-runner replicate --dry-run --destination-bucket {CUSTOMER} \\\n    \
+         --database-bucket {} --filesystem-bucket {}{COMMAND:#}",
+        vendor::DUMPS,
+        vendor::FILES
+    ))?;
+    Ok(exit::code(worst(&[&second.report, &third.report])))
+}
+
+/// What the three runs share.
+struct Demonstration {
+    plan: Plan,
+    clients: Clients,
+    halt: Halt,
+}
+
+impl Demonstration {
+    async fn run(&self) -> anyhow::Result<Done> {
+        let manner = match Manner::fitting(false) {
+            Manner::Bar => Manner::Bar,
+            Manner::Lines | Manner::Quiet => Manner::Quiet,
+        };
+        let mut progress = Progress::new(manner);
+        logs::init(progress.bar());
+        stop::on_signals(&self.halt, progress.bar());
+        Ok(replicate::run(&self.plan, &self.clients, &self.halt, &mut progress, false).await?)
+    }
+}
+
+fn heading(text: &str) -> String {
+    format!("\n{BOLD}{text}{BOLD:#}")
+}
+
+fn worst(reports: &[&Report]) -> Status {
+    let bad = reports.iter().map(|report| report.status).find(|status| *status != Status::Complete);
+    bad.unwrap_or(Status::Complete)
+}
+
+/// As slow as a region is to its neighbour, or about.
+async fn start() -> std::io::Result<Sim> {
+    let ms = Duration::from_millis;
+    let latency = Latency {
+        list: ms(60),
+        copy: ms(50),
+        head: ms(15),
+        put: ms(30),
+        get: ms(20),
+        other: ms(25),
+        part_copy_bytes_per_second: Some(150 << 20),
+    };
+    Sim::start(Config { latency, ..Config::default() }).await
+}
+
+fn settings(sim: &Sim) -> Settings {
+    Settings {
+        database_bucket: Some(vendor::DUMPS.into()),
+        filesystem_bucket: Some(vendor::FILES.into()),
+        destination_bucket: Some(CUSTOMER.into()),
+        source_region: Some("us-east-1".into()),
+        destination_region: Some("us-east-1".into()),
+        source_endpoint_url: Some(sim.endpoint()),
+        destination_endpoint_url: Some(sim.endpoint()),
+        ..Settings::default()
+    }
+}
+
+/// The engine's clients, but with the credentials of the S3 that was just started.
+async fn connect(settings: &Settings) -> anyhow::Result<Clients> {
+    let clients = Clients::connect(settings).await?;
+    let with_credentials = |client: &Client| {
+        let credentials = Credentials::new("sim-access-key", "sim-secret-key", None, None, "demo");
+        Client::from_conf(client.config().to_builder().credentials_provider(credentials).build())
+    };
+    Ok(Clients {
+        source: with_credentials(&clients.source),
+        destination: with_credentials(&clients.destination),
+    })
+}

@@ -1,0 +1,92 @@
+//! How a command ends: its exit code, and the sentence for an error.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bucket_copy::{PlanError, RunError, Status};
+
+use crate::escape::escape_lines;
+
+/// What the user said cannot be done, beside what [`PlanError`] finds.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Usage {
+    #[error("the event file {} cannot be read; name a JSON file, or - for stdin", file.display())]
+    EventFile {
+        file: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+const FAILED: u8 = 1;
+/// clap's code for wrong arguments, too.
+const WRONG_USAGE: u8 = 2;
+const OBJECTS_MISSING: u8 = 3;
+
+/// The exit code of a run that came to its report.
+pub(crate) fn code(status: Status) -> ExitCode {
+    match status {
+        Status::Complete => ExitCode::SUCCESS,
+        Status::ObjectsMissing => ExitCode::from(OBJECTS_MISSING),
+        Status::Stopped | Status::Failed => ExitCode::from(FAILED),
+    }
+}
+
+/// The exit code of a run that did not.
+pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
+    let wrong_usage = error.is::<PlanError>()
+        || error.is::<Usage>()
+        || matches!(error.downcast_ref(), Some(RunError::Plan(_)));
+    ExitCode::from(if wrong_usage { WRONG_USAGE } else { FAILED })
+}
+
+/// Says on stderr what went wrong: one sentence, and its causes below.
+pub(crate) fn tell(error: &anyhow::Error) {
+    anstream::eprint!("{}", sentence(error));
+}
+
+fn sentence(error: &anyhow::Error) -> String {
+    let red = anstyle::AnsiColor::Red.on_default().bold();
+    if is_stop(error) {
+        return format!(
+            "{red}error:{red:#} stopped before anything was looked at; nothing was written; run again\n"
+        );
+    }
+    let mut text = format!("{red}error:{red:#} {}\n", escape_lines(&error.to_string()));
+    for cause in error.chain().skip(1) {
+        text.push_str(&format!("  because: {}\n", escape_lines(&cause.to_string())));
+    }
+    text
+}
+
+fn is_stop(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<RunError>().is_some_and(|error| error.name() == "Stopped")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bucket_copy::SourceName;
+
+    fn shown(error: impl Into<anyhow::Error>) -> String {
+        anstream::adapter::strip_str(&sentence(&error.into())).to_string()
+    }
+
+    #[test]
+    fn an_error_is_a_sentence_and_its_causes() {
+        let error = Usage::EventFile { file: "no\u{1b}.json".into(), cause: std::io::Error::other("is gone") };
+        assert_eq!(
+            shown(error),
+            "error: the event file no\\u{1b}.json cannot be read; name a JSON file, or - for stdin\n  because: is gone\n"
+        );
+    }
+
+    #[test]
+    fn what_the_user_must_correct_has_a_code_of_its_own() {
+        let plan = PlanError::SourceNotConfigured(SourceName::Database);
+        assert_eq!(code_of(&plan.clone().into()), ExitCode::from(2));
+        assert_eq!(code_of(&RunError::Plan(plan).into()), ExitCode::from(2));
+        let denied = RunError::Denied { message: "no".into(), remedy: "ask".into() };
+        assert_eq!(code_of(&denied.into()), ExitCode::from(1));
+    }
+}

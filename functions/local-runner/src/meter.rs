@@ -1,0 +1,109 @@
+//! From counters to speed, share and time left. Pure.
+//!
+//! An object weighs its bytes and what its request costs besides, so that a million small
+//! files and one large dump both move the bar evenly.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What a request takes, in bytes that S3 could have moved meanwhile.
+const REQUEST: u64 = 256 << 10;
+/// The speed is that of this long.
+const WINDOW: Duration = Duration::from_secs(8);
+
+/// The counters of a run at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// Objects listed at the sources.
+    pub(crate) listed: u64,
+    /// Objects to be copied, as far as listed.
+    pub(crate) found: u64,
+    /// Their bytes.
+    pub(crate) found_bytes: u64,
+    /// Objects of these that were dealt with.
+    pub(crate) done: u64,
+    /// Bytes that arrived.
+    pub(crate) moved: u64,
+    /// Objects that failed.
+    pub(crate) failed: u64,
+}
+
+impl Snapshot {
+    /// What there is to do, as far as known.
+    pub(crate) fn length(&self) -> u64 {
+        self.found_bytes + self.found * REQUEST
+    }
+
+    /// How much of it is done.
+    pub(crate) fn position(&self) -> u64 {
+        (self.moved + self.done * REQUEST).min(self.length())
+    }
+}
+
+/// The last few seconds of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Meter(VecDeque<(Duration, Snapshot)>);
+
+impl Meter {
+    /// Notes the counters at `time` since the beginning.
+    pub(crate) fn note(&mut self, time: Duration, snapshot: Snapshot) {
+        while self.0.len() > 2 && self.0.get(1).is_some_and(|(second, _)| time - *second > WINDOW) {
+            self.0.pop_front();
+        }
+        self.0.push_back((time, snapshot));
+    }
+
+    /// Bytes a second.
+    pub(crate) fn bytes_per_second(&self) -> f64 {
+        self.per_second(|snapshot| snapshot.moved)
+    }
+
+    /// How long what was found so far still takes; `None` while there is nothing to tell from.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let (_, now) = self.0.back()?;
+        let speed = self.per_second(Snapshot::position);
+        let left = now.length() - now.position();
+        #[expect(clippy::cast_precision_loss, reason = "seconds are shown")]
+        let seconds = left as f64 / speed;
+        (left > 0 && speed > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
+    }
+
+    fn per_second(&self, of: impl Fn(&Snapshot) -> u64) -> f64 {
+        let (Some((from, before)), Some((to, now))) = (self.0.front(), self.0.back()) else { return 0.0 };
+        let seconds = (*to - *from).as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a speed is shown with three digits")]
+        let amount = of(now).saturating_sub(of(before)) as f64;
+        if seconds > 0.0 { amount / seconds } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(done: u64) -> Snapshot {
+        Snapshot { listed: 100, found: 100, found_bytes: 100 << 20, done, moved: done << 20, failed: 0 }
+    }
+
+    #[test]
+    fn the_time_left_follows_from_the_last_seconds() {
+        let mut meter = Meter::default();
+        assert_eq!((meter.left(), meter.bytes_per_second()), (None, 0.0));
+        for second in 0..=20_u64 {
+            meter.note(Duration::from_secs(second), at(second));
+        }
+        assert_eq!(meter.left(), Some(Duration::from_secs(80)));
+        assert_eq!(meter.bytes_per_second(), f64::from(1 << 20));
+        assert!(meter.0.len() <= 10, "a long run keeps no more than a short one");
+        for second in 21..=40 {
+            meter.note(Duration::from_secs(second), at(20));
+        }
+        assert_eq!(meter.left(), None, "a run that stands still has no end in sight");
+    }
+
+    #[test]
+    fn the_bar_never_runs_past_its_end() {
+        let empty = Snapshot { done: 7, ..Snapshot::default() };
+        assert_eq!((empty.position(), empty.length()), (0, 0));
+    }
+}

@@ -1,0 +1,241 @@
+//! Progress on stderr: two steady lines on a terminal, a plain line every ten seconds
+//! elsewhere. Observing costs a run a few atomic additions an object; drawing is a task.
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bucket_copy::{Fate, Outcome};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::task::JoinHandle;
+
+use crate::meter::{Meter, Snapshot};
+use crate::quantity::{bytes, count, duration, number};
+
+const FRAME: Duration = Duration::from_millis(100);
+const LINE: Duration = Duration::from_secs(10);
+
+/// The counters that a run moves.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    listed: AtomicU64,
+    found: AtomicU64,
+    found_bytes: AtomicU64,
+    done: AtomicU64,
+    moved: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn listed(&self) {
+        self.listed.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn found(&self, bytes: u64) {
+        self.found.fetch_add(1, Relaxed);
+        self.found_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn moved(&self, bytes: u64) {
+        self.moved.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn done(&self, outcome: &Outcome) {
+        self.done.fetch_add(1, Relaxed);
+        self.failed.fetch_add(u64::from(matches!(outcome.fate, Fate::Failed(_))), Relaxed);
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            listed: self.listed.load(Relaxed),
+            found: self.found.load(Relaxed),
+            found_bytes: self.found_bytes.load(Relaxed),
+            done: self.done.load(Relaxed),
+            moved: self.moved.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+        }
+    }
+}
+
+/// How a run's progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Bar,
+    Lines,
+    Quiet,
+}
+
+impl Manner {
+    /// What suits stderr.
+    pub(crate) fn fitting(quiet: bool) -> Self {
+        match (quiet, io::stderr().is_terminal()) {
+            (true, _) => Self::Quiet,
+            (false, true) => Self::Bar,
+            (false, false) => Self::Lines,
+        }
+    }
+}
+
+/// Progress being shown until it is finished.
+pub(crate) struct Progress {
+    manner: Manner,
+    bar: ProgressBar,
+    counts: Arc<Counts>,
+    began: Instant,
+    drawing: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// Nothing is shown before [`Progress::begin`].
+    pub(crate) fn new(manner: Manner) -> Self {
+        let bar = match manner {
+            Manner::Bar => ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10)),
+            Manner::Lines | Manner::Quiet => ProgressBar::hidden(),
+        };
+        bar.set_style(style());
+        Self { manner, bar, counts: Arc::default(), began: Instant::now(), drawing: None }
+    }
+
+    /// What else writes to the terminal has to suspend it.
+    pub(crate) fn bar(&self) -> &ProgressBar {
+        &self.bar
+    }
+
+    pub(crate) fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
+    pub(crate) fn begin(&mut self) {
+        self.began = Instant::now();
+        let (counts, bar, began) = (self.counts(), self.bar.clone(), self.began);
+        self.drawing = match self.manner {
+            Manner::Bar => Some(tokio::spawn(draw(counts, bar, began))),
+            Manner::Lines => Some(tokio::spawn(report(counts, began))),
+            Manner::Quiet => None,
+        };
+    }
+
+    /// Takes the bar away; says the last plain line.
+    pub(crate) fn finish(&mut self) {
+        let Some(drawing) = self.drawing.take() else { return };
+        drawing.abort();
+        self.bar.finish_and_clear();
+        let now = self.counts.snapshot();
+        if self.manner == Manner::Lines && now.listed > 0 {
+            let mut meter = Meter::default();
+            meter.note(Duration::ZERO, Snapshot::default());
+            meter.note(self.began.elapsed(), now);
+            eprintln!("{}", line(&now, &meter));
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn style() -> ProgressStyle {
+    let colored = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    let template =
+        if colored { "{bar:40.cyan/8} {prefix}\n{wide_msg}" } else { "{bar:40} {prefix}\n{wide_msg}" };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => style.progress_chars("━━╌"),
+        Err(_) => ProgressStyle::default_bar(),
+    }
+}
+
+async fn draw(counts: Arc<Counts>, bar: ProgressBar, began: Instant) {
+    let mut meter = Meter::default();
+    let mut frames = tokio::time::interval(FRAME);
+    frames.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        frames.tick().await;
+        let now = counts.snapshot();
+        meter.note(began.elapsed(), now);
+        bar.set_length(now.length().max(1));
+        bar.set_position(now.position());
+        bar.set_prefix(match meter.left() {
+            Some(left) => format!("{:>3}%  {} left", percent(&now), duration(left)),
+            None => format!("{:>3}%", percent(&now)),
+        });
+        bar.set_message(words(&now, meter.bytes_per_second()));
+        bar.tick();
+    }
+}
+
+async fn report(counts: Arc<Counts>, began: Instant) {
+    let mut meter = Meter::default();
+    let mut frames = tokio::time::interval(Duration::from_secs(1));
+    let mut said = began;
+    loop {
+        frames.tick().await;
+        let now = counts.snapshot();
+        meter.note(began.elapsed(), now);
+        if said.elapsed() >= LINE {
+            said = Instant::now();
+            eprintln!("{}", line(&now, &meter));
+        }
+    }
+}
+
+fn percent(now: &Snapshot) -> u64 {
+    u64::try_from(u128::from(now.position()) * 100 / u128::from(now.length().max(1))).unwrap_or(100)
+}
+
+fn line(now: &Snapshot, meter: &Meter) -> String {
+    let words = words(now, meter.bytes_per_second());
+    match meter.left() {
+        Some(left) => format!("{words}, {} left", duration(left)),
+        None => words,
+    }
+}
+
+fn words(now: &Snapshot, bytes_per_second: f64) -> String {
+    let listed = format!("{} listed", number(now.listed));
+    let failed = match now.failed {
+        0 => String::new(),
+        failed => format!(", {} failed", number(failed)),
+    };
+    if now.found == 0 {
+        return format!("{listed}, nothing to copy so far{failed}");
+    }
+    let done = now.done.min(now.found);
+    format!(
+        "{listed}, {} of {} done{failed}, {} of {}, {}/s",
+        number(done),
+        count(now.found, "object"),
+        bytes(now.moved),
+        bytes(now.found_bytes),
+        bytes(bytes_per_second as u64),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_the_run_is() {
+        let mut meter = Meter::default();
+        meter.note(Duration::ZERO, Snapshot::default());
+        let now = Snapshot {
+            listed: 12_000,
+            found: 2_000,
+            found_bytes: 4 << 30,
+            done: 1_000,
+            moved: 2 << 30,
+            failed: 3,
+        };
+        meter.note(Duration::from_secs(4), now);
+        assert_eq!(
+            line(&now, &meter),
+            "12,000 listed, 1,000 of 2,000 objects done, 3 failed, 2.00 GiB of 4.00 GiB, 512 MiB/s, 4.0 s left"
+        );
+        assert_eq!(percent(&now), 50);
+        let idle = Snapshot { listed: 7, ..Snapshot::default() };
+        assert_eq!(words(&idle, 0.0), "7 listed, nothing to copy so far");
+    }
+}

@@ -1,0 +1,113 @@
+//! `local-runner replicate`: from arguments to a report.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use bucket_copy::{
+    Amount, Clients, Fate, Halt, Observer, Outcome, Plan, Reason, Report, RunError, SourceName,
+};
+
+use crate::args::{OutputArgs, Replicate};
+use crate::progress::{Counts, Manner, Progress};
+use crate::{event, exit, list, logs, report, stop};
+
+pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
+    let settings = args.settings();
+    let request = match &args.request.event {
+        Some(file) => event::read(file)?,
+        None => args.request.from_flags(),
+    };
+    let plan = Plan::new(&settings, &request)?;
+
+    let mut progress = Progress::new(manner(args.output));
+    logs::init(progress.bar());
+    let halt = Halt::never();
+    stop::on_signals(&halt, progress.bar());
+    let clients = Clients::connect(&settings).await?;
+
+    let done = run(&plan, &clients, &halt, &mut progress, args.output.list).await?;
+    let text = match args.output.json {
+        true => serde_json::to_string_pretty(&done.report).context("the report cannot be written as JSON")?,
+        false => report::render(&done.report, &done.reasons),
+    };
+    print(&text)?;
+    Ok(exit::code(done.report.status))
+}
+
+/// A run's report, and what it does not tell: the bytes by the reason.
+pub(crate) struct Done {
+    pub(crate) report: Report,
+    pub(crate) reasons: Reasons,
+}
+
+/// What was copied, or would be, by why.
+pub(crate) type Reasons = BTreeMap<(SourceName, Reason), Amount>;
+
+/// Runs `plan` while `progress` shows it.
+pub(crate) async fn run(
+    plan: &Plan,
+    clients: &Clients,
+    halt: &Halt,
+    progress: &mut Progress,
+    list: bool,
+) -> Result<Done, RunError> {
+    let watch = Arc::new(Watch { counts: progress.counts(), reasons: Mutex::default(), list });
+    progress.begin();
+    let report = bucket_copy::replicate(plan, clients, halt, Arc::clone(&watch) as Arc<dyn Observer>).await;
+    progress.finish();
+    let reasons = std::mem::take(&mut *watch.reasons.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Done { report: report?, reasons })
+}
+
+/// Passes on what the engine tells.
+struct Watch {
+    counts: Arc<Counts>,
+    reasons: Mutex<Reasons>,
+    list: bool,
+}
+
+impl Observer for Watch {
+    fn listed(&self) {
+        self.counts.listed();
+    }
+
+    fn found(&self, bytes: u64) {
+        self.counts.found(bytes);
+    }
+
+    fn moved(&self, bytes: u64) {
+        self.counts.moved(bytes);
+    }
+
+    fn done(&self, outcome: &Outcome) {
+        self.counts.done(outcome);
+        if let Fate::Copied { reason, .. } | Fate::WouldCopy { reason } = outcome.fate {
+            let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+            let amount = reasons.entry((outcome.source, reason)).or_default();
+            amount.objects += 1;
+            amount.bytes += outcome.size;
+        }
+        if self.list {
+            list::print(outcome);
+        }
+    }
+}
+
+/// A list on the terminal is its own progress.
+fn manner(output: OutputArgs) -> Manner {
+    Manner::fitting(output.quiet || output.list && io::stdout().is_terminal())
+}
+
+/// Prints to stdout. A reader that has gone away has read what it wanted.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("the report cannot be written to stdout")
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,49 @@
+//! What failed, and what to do: objects with one remedy stand together above it.
+
+use std::fmt::Write;
+
+use bucket_copy::{FailedObject, SourceReport};
+
+use super::{BAD, CARE, DIM};
+use crate::escape::escape;
+use crate::quantity::number;
+
+/// Objects named for each source; the JSON report names a thousand.
+const NAMED: usize = 20;
+
+/// Writes a source's failures, if it has any.
+pub(super) fn write(text: &mut String, source: &SourceReport) {
+    if let Some(error) = &source.error {
+        let _ = writeln!(text, "\n  {BAD}not listed to its end:{BAD:#} {}", escape(&error.message));
+        remedy(text, &error.remedy);
+    }
+    let named = &source.failures[..source.failures.len().min(NAMED)];
+    for group in by_remedy(named) {
+        text.push('\n');
+        for object in &group {
+            let _ = writeln!(text, "  {BAD}failed:{BAD:#} {}", escape(&object.key));
+            let _ = writeln!(text, "    {DIM}{}{DIM:#}", escape(&object.failure.message));
+        }
+        remedy(text, &group[0].failure.remedy);
+    }
+    let more = source.failed.objects.saturating_sub(named.len() as u64);
+    if more > 0 {
+        let _ = writeln!(text, "\n  and {} more failed: --json lists up to 1,000", number(more));
+    }
+}
+
+fn remedy(text: &mut String, remedy: &str) {
+    let _ = writeln!(text, "  {CARE}what to do:{CARE:#} {}", escape(remedy));
+}
+
+/// Groups in the order of their first objects.
+fn by_remedy(objects: &[FailedObject]) -> Vec<Vec<&FailedObject>> {
+    let mut groups: Vec<Vec<&FailedObject>> = Vec::new();
+    for object in objects {
+        match groups.iter_mut().find(|group| group[0].failure.remedy == object.failure.remedy) {
+            Some(group) => group.push(object),
+            None => groups.push(vec![object]),
+        }
+    }
+    groups
+}
