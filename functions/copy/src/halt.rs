@@ -48,6 +48,11 @@ impl Halt {
         self.drain.cancelled().await;
     }
 
+    /// Whether what is in flight is to be dropped.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
     /// Resolves when what is in flight is to be dropped.
     pub(crate) async fn cancelled(&self) {
         self.cancel.cancelled().await;

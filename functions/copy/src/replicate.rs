@@ -126,7 +126,7 @@ impl SourceRun<'_> {
         let job = Arc::clone(&self.job);
         let halt = &job.caller.halt;
         loop {
-            if halt.is_draining() || self.is_refused() {
+            if halt.is_draining() || self.is_refused() || self.tally.report.error.is_some() {
                 self.tally.report.stopped_after = Some(std::mem::take(&mut self.last));
                 break;
             }
@@ -157,7 +157,9 @@ impl SourceRun<'_> {
     async fn consider(&mut self, pair: Pair) -> Option<(Entry, Reason)> {
         let (entry, reason) = match pair {
             Pair::Destination(extra) => {
-                self.tally.report.only_at_destination.add(extra.size);
+                if !self.job.is_reserved(&extra.key) {
+                    self.tally.report.only_at_destination.add(extra.size);
+                }
                 return None;
             }
             Pair::Source(entry) => (entry, Some(Reason::New)),
@@ -217,6 +219,12 @@ impl SourceRun<'_> {
                 request_id = failure.request_id,
                 "not copied"
             );
+        }
+        // Not this object's fault: the next one would be refused, too.
+        if let Fate::Failed(failure) = &outcome.fate
+            && failure.error == S3ErrorKind::BadCredentials.name()
+        {
+            self.tally.report.error.get_or_insert_with(|| failure.clone());
         }
         self.tally.record(outcome);
         self.observer.done(outcome);

@@ -28,8 +28,7 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default())
     .placeholder(AnsiColor::Cyan.on_default());
 
-const AFTER_REPLICATE: &str =
-    "Example, first without writing anything:
+const AFTER_REPLICATE: &str = "Example, first without writing anything:
   local-runner replicate --dry-run \\
     --database-bucket backup-my-environment-name \\
     --filesystem-bucket backup-fs-my-environment-name \\
@@ -129,7 +128,14 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sources", "prefix", "modified_after", "dry_run"])]
     pub(crate) event: Option<PathBuf>,
     /// Requests at once, 1 to 10000 [default: 256]
-    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        env,
+        hide_env = true,
+        hide_env_values = true,
+        value_name = "NUMBER",
+        allow_negative_numbers = true
+    )]
     max_in_flight: Option<String>,
 }
 

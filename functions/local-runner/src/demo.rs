@@ -36,8 +36,8 @@ pub(crate) async fn command(_: &Demo) -> anyhow::Result<ExitCode> {
     sim.state().create_bucket(CUSTOMER);
     print(&format!(
         "{BOLD}An S3 runs inside this process now: no account, no network, nothing stays.{BOLD:#}\n\
-         In it, a vendor keeps your backups in two buckets: thirty nights of database dumps,\n\
-         and your application's files. Your own bucket, {CUSTOMER}, is empty.\n"
+         In it, a vendor keeps your backups in two buckets: thirty nights of database\n\
+         dumps, and your application's files. {CUSTOMER}, your bucket, is empty."
     ))?;
 
     print(&heading("1. The first run copies everything."))?;
@@ -58,9 +58,11 @@ pub(crate) async fn command(_: &Demo) -> anyhow::Result<ExitCode> {
     print(&report::verdict(&third.report))?;
 
     print(&format!(
-        "\n{BOLD}Now with your own buckets.{BOLD:#} Nothing is written until you leave out --dry-run:\n\
-         {COMMAND}  local-runner replicate --dry-run --destination-bucket {CUSTOMER} \\\n    \
-         --database-bucket {} --filesystem-bucket {}{COMMAND:#}",
+        "\n{BOLD}Now with your own buckets.{BOLD:#} While --dry-run is there, nothing is written:\n\
+         {COMMAND}  local-runner replicate --dry-run \\\n    \
+         --database-bucket {} \\\n    \
+         --filesystem-bucket {} \\\n    \
+         --destination-bucket {CUSTOMER}{COMMAND:#}",
         vendor::DUMPS,
         vendor::FILES
     ))?;
@@ -88,7 +90,7 @@ impl Demonstration {
 }
 
 fn heading(text: &str) -> String {
-    format!("\n{BOLD}{text}{BOLD:#}")
+    format!("\n{BOLD}{text}{BOLD:#}\n")
 }
 
 fn worst(reports: &[&Report]) -> Status {

@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn an_error_is_a_sentence_and_its_causes() {
-        let error = Usage::EventFile { file: "no\u{1b}.json".into(), cause: std::io::Error::other("is gone") };
+        let error =
+            Usage::EventFile { file: "no\u{1b}.json".into(), cause: std::io::Error::other("is gone") };
         assert_eq!(
             shown(error),
             "error: the event file no\\u{1b}.json cannot be read; name a JSON file, or - for stdin\n  because: is gone\n"

@@ -38,6 +38,19 @@ impl Snapshot {
     pub(crate) fn position(&self) -> u64 {
         (self.moved + self.done * REQUEST).min(self.length())
     }
+
+    /// 0 to 100.
+    pub(crate) fn percent(&self) -> u64 {
+        let share = u128::from(self.position()) * 100 / u128::from(self.length().max(1));
+        u64::try_from(share).unwrap_or(100)
+    }
+
+    /// Whether what was found so far is likely all there is. The engine lists no further
+    /// than it needs to keep `most` requests in flight: while that many objects wait, nobody
+    /// knows what comes after them.
+    pub(crate) fn is_all_found(&self, most: u64) -> bool {
+        self.found.saturating_sub(self.done) < most
+    }
 }
 
 /// The last few seconds of a run.
@@ -104,6 +117,13 @@ mod tests {
     #[test]
     fn the_bar_never_runs_past_its_end() {
         let empty = Snapshot { done: 7, ..Snapshot::default() };
-        assert_eq!((empty.position(), empty.length()), (0, 0));
+        assert_eq!((empty.position(), empty.length(), empty.percent()), (0, 0, 0));
+        assert_eq!((at(50).percent(), at(100).percent()), (50, 100));
+    }
+
+    #[test]
+    fn no_share_is_told_while_the_listing_is_held_back() {
+        assert!(!at(0).is_all_found(100));
+        assert!(at(1).is_all_found(100));
     }
 }

@@ -2,13 +2,16 @@
 //! elsewhere. Observing costs a run a few atomic additions an object; drawing is a task.
 
 use std::io::{self, IsTerminal};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use anstyle::{AnsiColor, Style};
 use bucket_copy::{Fate, Outcome};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use crate::meter::{Meter, Snapshot};
 use crate::quantity::{bytes, count, duration, number};
@@ -93,7 +96,9 @@ impl Progress {
             Manner::Bar => ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10)),
             Manner::Lines | Manner::Quiet => ProgressBar::hidden(),
         };
-        bar.set_style(style());
+        if let Ok(style) = ProgressStyle::with_template("{prefix}\n{wide_msg}") {
+            bar.set_style(style);
+        }
         Self { manner, bar, counts: Arc::default(), began: Instant::now(), drawing: None }
     }
 
@@ -106,12 +111,14 @@ impl Progress {
         Arc::clone(&self.counts)
     }
 
-    pub(crate) fn begin(&mut self) {
+    /// Begins to show a run with at most `most` requests at once.
+    pub(crate) fn begin(&mut self, most: usize) {
         self.began = Instant::now();
+        let most = most as u64;
         let (counts, bar, began) = (self.counts(), self.bar.clone(), self.began);
         self.drawing = match self.manner {
-            Manner::Bar => Some(tokio::spawn(draw(counts, bar, began))),
-            Manner::Lines => Some(tokio::spawn(report(counts, began))),
+            Manner::Bar => Some(tokio::spawn(draw(counts, bar, began, most))),
+            Manner::Lines => Some(tokio::spawn(report(counts, began, most))),
             Manner::Quiet => None,
         };
     }
@@ -126,7 +133,7 @@ impl Progress {
             let mut meter = Meter::default();
             meter.note(Duration::ZERO, Snapshot::default());
             meter.note(self.began.elapsed(), now);
-            eprintln!("{}", line(&now, &meter));
+            eprintln!("{}", line(&now, &meter, true));
         }
     }
 }
@@ -137,36 +144,32 @@ impl Drop for Progress {
     }
 }
 
-fn style() -> ProgressStyle {
-    let colored = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-    let template =
-        if colored { "{bar:40.cyan/8} {prefix}\n{wide_msg}" } else { "{bar:40} {prefix}\n{wide_msg}" };
-    match ProgressStyle::with_template(template) {
-        Ok(style) => style.progress_chars("━━╌"),
-        Err(_) => ProgressStyle::default_bar(),
-    }
-}
+const WIDTH: u64 = 40;
 
-async fn draw(counts: Arc<Counts>, bar: ProgressBar, began: Instant) {
+async fn draw(counts: Arc<Counts>, bar: ProgressBar, began: Instant, most: u64) {
+    let colored = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    let style = if colored { AnsiColor::Cyan.on_default() } else { Style::new() };
     let mut meter = Meter::default();
     let mut frames = tokio::time::interval(FRAME);
-    frames.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for frame in 0.. {
         frames.tick().await;
         let now = counts.snapshot();
         meter.note(began.elapsed(), now);
-        bar.set_length(now.length().max(1));
-        bar.set_position(now.position());
-        bar.set_prefix(match meter.left() {
-            Some(left) => format!("{:>3}%  {} left", percent(&now), duration(left)),
-            None => format!("{:>3}%", percent(&now)),
-        });
-        bar.set_message(words(&now, meter.bytes_per_second()));
+        let known = now.is_all_found(most);
+        let rest = match (known, meter.left()) {
+            (true, Some(left)) => format!("{:>3}%  {} left", now.percent(), duration(left)),
+            (true, None) => format!("{:>3}%", now.percent()),
+            (false, _) => duration(began.elapsed()),
+        };
+        let filled = if known { 0..now.percent() * WIDTH / 100 } else { glide(frame) };
+        bar.set_prefix(format!("{style}{}{style:#} {rest}", strip(filled)));
+        bar.set_message(words(&now, meter.bytes_per_second(), known));
         bar.tick();
     }
 }
 
-async fn report(counts: Arc<Counts>, began: Instant) {
+async fn report(counts: Arc<Counts>, began: Instant, most: u64) {
     let mut meter = Meter::default();
     let mut frames = tokio::time::interval(Duration::from_secs(1));
     let mut said = began;
@@ -176,41 +179,48 @@ async fn report(counts: Arc<Counts>, began: Instant) {
         meter.note(began.elapsed(), now);
         if said.elapsed() >= LINE {
             said = Instant::now();
-            eprintln!("{}", line(&now, &meter));
+            eprintln!("{}", line(&now, &meter, now.is_all_found(most)));
         }
     }
 }
 
-fn percent(now: &Snapshot) -> u64 {
-    u64::try_from(u128::from(now.position()) * 100 / u128::from(now.length().max(1))).unwrap_or(100)
+/// A bar that is filled where told.
+fn strip(filled: Range<u64>) -> String {
+    (0..WIDTH).map(|place| if filled.contains(&place) { '━' } else { '╌' }).collect()
 }
 
-fn line(now: &Snapshot, meter: &Meter) -> String {
-    let words = words(now, meter.bytes_per_second());
+/// A piece that moves on, for work whose end is not known.
+fn glide(frame: u64) -> Range<u64> {
+    const PIECE: u64 = 8;
+    let end = frame % (WIDTH + PIECE);
+    end.saturating_sub(PIECE)..end.min(WIDTH)
+}
+
+fn line(now: &Snapshot, meter: &Meter, known: bool) -> String {
+    let words = words(now, meter.bytes_per_second(), known);
     match meter.left() {
-        Some(left) => format!("{words}, {} left", duration(left)),
-        None => words,
+        Some(left) if known => format!("{words}, {} left", duration(left)),
+        _ => words,
     }
 }
 
-fn words(now: &Snapshot, bytes_per_second: f64) -> String {
-    let listed = format!("{} listed", number(now.listed));
+fn words(now: &Snapshot, bytes_per_second: f64, known: bool) -> String {
+    let listed = number(now.listed);
     let failed = match now.failed {
         0 => String::new(),
         failed => format!(", {} failed", number(failed)),
     };
     if now.found == 0 {
-        return format!("{listed}, nothing to copy so far{failed}");
+        return format!("{listed} listed, nothing to copy so far{failed}");
     }
-    let done = now.done.min(now.found);
-    format!(
-        "{listed}, {} of {} done{failed}, {} of {}, {}/s",
-        number(done),
-        count(now.found, "object"),
-        bytes(now.moved),
-        bytes(now.found_bytes),
-        bytes(bytes_per_second as u64),
-    )
+    let (done, moved) = (number(now.done.min(now.found)), bytes(now.moved));
+    let speed = bytes(bytes_per_second as u64);
+    if known {
+        let (found, found_bytes) = (count(now.found, "object"), bytes(now.found_bytes));
+        format!("{listed} listed, {done} of {found} done{failed}, {moved} of {found_bytes}, {speed}/s")
+    } else {
+        format!("{listed} listed so far, {done} done{failed}, {moved}, {speed}/s")
+    }
 }
 
 #[cfg(test)]
@@ -231,11 +241,22 @@ mod tests {
         };
         meter.note(Duration::from_secs(4), now);
         assert_eq!(
-            line(&now, &meter),
+            line(&now, &meter, true),
             "12,000 listed, 1,000 of 2,000 objects done, 3 failed, 2.00 GiB of 4.00 GiB, 512 MiB/s, 4.0 s left"
         );
-        assert_eq!(percent(&now), 50);
+        assert_eq!(
+            line(&now, &meter, false),
+            "12,000 listed so far, 1,000 done, 3 failed, 2.00 GiB, 512 MiB/s"
+        );
         let idle = Snapshot { listed: 7, ..Snapshot::default() };
-        assert_eq!(words(&idle, 0.0), "7 listed, nothing to copy so far");
+        assert_eq!(words(&idle, 0.0, true), "7 listed, nothing to copy so far");
+    }
+
+    #[test]
+    fn a_bar_has_one_width() {
+        for frame in 0..100 {
+            assert_eq!(strip(glide(frame)).chars().count() as u64, WIDTH);
+        }
+        assert_eq!(strip(0..WIDTH), "━".repeat(40));
     }
 }

@@ -52,16 +52,16 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// `USD 0.0107`, `USD 12.30`.
+/// `about USD 0.0107`, `about USD 12.30`: an estimate, and named as one.
 pub(crate) fn usd(price: f64) -> String {
     if price == 0.0 {
         "USD 0".to_owned()
     } else if price < 0.000_1 {
         "less than USD 0.0001".to_owned()
     } else if price < 1.0 {
-        format!("USD {price:.4}")
+        format!("about USD {price:.4}")
     } else {
-        format!("USD {price:.2}")
+        format!("about USD {price:.2}")
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(shown, ["0.0 s", "9.9 s", "10 s", "1 min 00 s", "3 min 05 s", "2 h 05 min"]);
         assert_eq!(
             [0.0, 0.000_01, 0.010_7, 12.3].map(usd),
-            ["USD 0", "less than USD 0.0001", "USD 0.0107", "USD 12.30"]
+            ["USD 0", "less than USD 0.0001", "about USD 0.0107", "about USD 12.30"]
         );
     }
 }

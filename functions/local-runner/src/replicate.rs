@@ -55,7 +55,7 @@ pub(crate) async fn run(
     list: bool,
 ) -> Result<Done, RunError> {
     let watch = Arc::new(Watch { counts: progress.counts(), reasons: Mutex::default(), list });
-    progress.begin();
+    progress.begin(plan.max_in_flight);
     let report = bucket_copy::replicate(plan, clients, halt, Arc::clone(&watch) as Arc<dyn Observer>).await;
     progress.finish();
     let reasons = std::mem::take(&mut *watch.reasons.lock().unwrap_or_else(PoisonError::into_inner));
@@ -104,7 +104,7 @@ fn manner(output: OutputArgs) -> Manner {
 /// Prints to stdout. A reader that has gone away has read what it wanted.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = anstream::stdout().lock();
-    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+    match writeln!(stdout, "{}", text.strip_suffix('\n').unwrap_or(text)).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("the report cannot be written to stdout")
         }

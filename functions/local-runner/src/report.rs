@@ -29,18 +29,10 @@ const WIDTH: usize = 80;
 /// The whole report.
 pub(crate) fn render(report: &Report, reasons: &Reasons) -> String {
     let mut text = String::new();
-    let blocks: Vec<_> =
-        report.sources.iter().map(|source| rows(source, report.dry_run, reasons)).collect();
+    let blocks: Vec<_> = report.sources.iter().map(|source| rows(source, report.dry_run, reasons)).collect();
     let widths = Widths::of(blocks.iter().flatten());
     for (source, rows) in report.sources.iter().zip(&blocks) {
-        let _ = writeln!(
-            text,
-            "{BOLD}{}{BOLD:#}  s3://{} {DIM}→{DIM:#} s3://{}/{}",
-            source.source,
-            escape(&source.bucket),
-            escape(&source.destination_bucket),
-            escape(&source.destination_prefix)
-        );
+        header(&mut text, source);
         for row in rows {
             row.write(&mut text, widths);
         }
@@ -49,6 +41,19 @@ pub(crate) fn render(report: &Report, reasons: &Reasons) -> String {
     }
     text.push_str(&verdict(report));
     text
+}
+
+/// From where to where; on two lines where one would be too long.
+fn header(text: &mut String, source: &SourceReport) {
+    let name = source.source.to_string();
+    let from = format!("s3://{}", escape(&source.bucket));
+    let to = format!("s3://{}/{}", escape(&source.destination_bucket), escape(&source.destination_prefix));
+    let _ = write!(text, "{BOLD}{name}{BOLD:#}  {from}");
+    let width = [&name, &from, &to].iter().map(|part| part.chars().count()).sum::<usize>() + 5;
+    if width > WIDTH {
+        let _ = write!(text, "\n{:1$}", "", name.len());
+    }
+    let _ = writeln!(text, " {DIM}→{DIM:#} {to}");
 }
 
 /// How it ended, and what it took.
@@ -61,12 +66,12 @@ pub(crate) fn verdict(report: &Report) -> String {
             (GOOD, "Dry run", "nothing was written.".to_owned())
         }
         (Status::ObjectsMissing, false) => (CARE, "Not complete", missing(report)),
-        (Status::Stopped, _) => (
-            CARE,
-            "Stopped",
-            "run again to go on; what is there already is not copied twice.".to_owned(),
-        ),
-        (Status::Failed, _) => (BAD, "Failed", "a source could not be listed to its end; run again.".to_owned()),
+        (Status::Stopped, _) => {
+            (CARE, "Stopped", "run again to go on; what is there already is not copied twice.".to_owned())
+        }
+        (Status::Failed, _) => {
+            (BAD, "Failed", "a source could not be listed to its end; run again.".to_owned())
+        }
     };
     let mut text = format!("{style}{word}:{style:#} {rest}\n");
     if let Some(price) = report.forecast_usd {
@@ -74,7 +79,7 @@ pub(crate) fn verdict(report: &Report) -> String {
         let head = match requests {
             0 => "There is nothing to copy.".to_owned(),
             _ => format!(
-                "To copy it takes {}, about {} (without transfer and storage): {}",
+                "To copy it takes {}, {} (without transfer and storage): {}",
                 count(requests, "request"),
                 usd(price),
                 operations(&report.forecast)
@@ -84,7 +89,7 @@ pub(crate) fn verdict(report: &Report) -> String {
     }
     let requests: u64 = report.requests.values().sum();
     let head = format!(
-        "{}, about {}, in {}: {}",
+        "{}, {}, in {}: {}",
         count(requests, "request"),
         usd(report.cost_usd),
         duration(Duration::try_from_secs_f64(report.seconds).unwrap_or_default()),
@@ -113,10 +118,15 @@ fn are(objects: u64) -> String {
 fn operations(requests: &BTreeMap<Operation, u64>) -> String {
     let mut requests: Vec<_> = requests.iter().collect();
     requests.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let named: Vec<_> =
-        requests.iter().map(|(operation, count)| format!("{} {operation}", number(**count))).collect();
+    let named: Vec<_> = requests
+        .iter()
+        .map(|(operation, count)| format!("{}{NO_BREAK}{operation}", number(**count)))
+        .collect();
     named.join(", ")
 }
+
+/// Stands where [`wrap`] must not break a line.
+const NO_BREAK: char = '\u{a0}';
 
 /// Lines of at most [`WIDTH`] columns, those after the first indented.
 fn wrap(text: &str) -> String {
@@ -131,7 +141,7 @@ fn wrap(text: &str) -> String {
             lines.push(' ');
             column += 1;
         }
-        lines.push_str(word);
+        lines.push_str(&word.replace(NO_BREAK, " "));
         column += width;
     }
     lines.push('\n');
@@ -251,8 +261,11 @@ fn copied(source: &SourceReport) -> String {
 }
 
 fn verified(source: &SourceReport) -> String {
-    let parts: Vec<_> =
-        source.verified_by.iter().map(|(by, count)| format!("{} by {}", number(*count), proof(*by))).collect();
+    let parts: Vec<_> = source
+        .verified_by
+        .iter()
+        .map(|(by, count)| format!("{} by {}", number(*count), proof(*by)))
+        .collect();
     parts.join(", ")
 }
 

@@ -111,7 +111,7 @@ impl Job {
             return Some(Fate::Archived);
         }
         let lands = self.destination_key(&entry.key);
-        let (error, message) = if lands.starts_with(RESERVED_PREFIX) {
+        let (error, message) = if self.is_reserved(&entry.key) {
             ("ReservedPrefix", format!("it would land in {RESERVED_PREFIX}, which is the replicator's own"))
         } else if lands.len() > LONGEST_KEY {
             (
@@ -127,6 +127,11 @@ impl Job {
             remedy: format!("set another {}_PREFIX", self.name.to_string().to_uppercase()),
             request_id: None,
         }))
+    }
+
+    /// Whether the key lands in the replicator's own part of the destination.
+    pub(crate) fn is_reserved(&self, key: &str) -> bool {
+        self.destination_key(key).starts_with(RESERVED_PREFIX)
     }
 
     /// The object as it is now.

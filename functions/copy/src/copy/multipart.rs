@@ -6,6 +6,7 @@
 //! before it is completed: a wrong guess is mended part by part, and never published.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{
@@ -19,6 +20,7 @@ use super::parts::{self, Part};
 use super::{CopyError, Job, copy_source, size};
 use crate::list::{Entry, timestamp};
 use crate::report::{Operation, VerifiedBy};
+use crate::s3::Caller;
 use crate::verify::is_kms;
 use crate::{ETag, S3Error, S3ErrorKind};
 
@@ -292,11 +294,28 @@ impl<'a> Upload<'a> {
         }
     }
 
+    /// Aborts the upload, within seconds if the run was stopped.
+    async fn abort(&self) {
+        let caller = &self.job.caller;
+        let aborted = if caller.halt.is_cancelled() {
+            let aborted = self.abort_by(&caller.closing());
+            tokio::time::timeout(Duration::from_secs(4), aborted).await.unwrap_or(false)
+        } else {
+            self.abort_by(caller).await
+        };
+        if !aborted {
+            tracing::warn!(
+                key = self.key,
+                upload_id = self.id,
+                "an upload could not be aborted; a lifecycle rule for incomplete uploads removes it"
+            );
+        }
+    }
+
     /// Aborts the upload until S3 no longer knows it: a part that was being copied when the
     /// first abort came in may have survived it.
-    async fn abort(&self) {
+    async fn abort_by(&self, caller: &Caller) -> bool {
         let Self { job, .. } = self;
-        let caller = job.caller.closing();
         for _ in 0..3 {
             let aborted = caller
                 .send(Operation::AbortMultipartUpload, || {
@@ -311,7 +330,7 @@ impl<'a> Upload<'a> {
                 })
                 .await;
             if aborted.is_err_and(|error| error.kind == S3ErrorKind::NoSuchUpload) {
-                return;
+                return true;
             }
             let left = caller
                 .send(Operation::ListParts, || {
@@ -327,14 +346,10 @@ impl<'a> Upload<'a> {
                 })
                 .await;
             if left.is_err_and(|error| error.kind == S3ErrorKind::NoSuchUpload) {
-                return;
+                return true;
             }
         }
-        tracing::warn!(
-            key = self.key,
-            upload_id = self.id,
-            "an upload could not be aborted; a lifecycle rule for incomplete uploads removes it"
-        );
+        false
     }
 }
 

@@ -12,6 +12,17 @@ fn keys(page: &ListObjectsV2Output) -> Vec<&str> {
     page.contents().iter().filter_map(|object| object.key()).collect()
 }
 
+/// The keys of a page that was asked for with `encoding-type=url`, where `+` is a space.
+fn decoded_keys(page: &ListObjectsV2Output) -> Result<Vec<String>> {
+    let mut decoded = Vec::new();
+    for key in keys(page) {
+        assert!(key.is_ascii(), "not encoded: {key:?}");
+        let key = key.replace('+', " ");
+        decoded.push(percent_decode_str(&key).decode_utf8()?.into_owned());
+    }
+    Ok(decoded)
+}
+
 pub(crate) async fn keys_come_in_the_order_of_their_utf8_bytes(server: &Server) -> Result<()> {
     let bucket = &server.bucket().await?;
     // `-` < `/` < letters < `é`; and a character outside the BMP comes after U+FFFD in UTF-8,
@@ -66,8 +77,9 @@ pub(crate) async fn start_after_takes_any_string(server: &Server) -> Result<()> 
         ("\u{10ffff}", &[]),
     ] {
         let list = server.client.list_objects_v2().bucket(bucket);
-        let page = list.start_after(after).send().await?;
-        assert_eq!(keys(&page), expected, "after {after:?}");
+        // Encoded, for the answer repeats what was sent, and XML cannot carry all of it.
+        let list = list.start_after(after).encoding_type(EncodingType::Url);
+        assert_eq!(decoded_keys(&list.send().await?)?, expected, "after {after:?}");
     }
     Ok(())
 }
@@ -135,12 +147,7 @@ pub(crate) async fn url_encoding_carries_every_key(server: &Server) -> Result<()
     let list = server.client.list_objects_v2().bucket(bucket);
     let page = list.encoding_type(EncodingType::Url).send().await?;
     assert_eq!(page.encoding_type(), Some(&EncodingType::Url));
-    let mut decoded = Vec::new();
-    for key in keys(&page) {
-        assert!(key.is_ascii(), "not encoded: {key:?}");
-        let key = key.replace('+', " ");
-        decoded.push(percent_decode_str(&key).decode_utf8()?.into_owned());
-    }
+    let decoded = decoded_keys(&page)?;
     let mut expected = ODD_KEYS.to_vec();
     expected.sort();
     assert_eq!(decoded, expected);
