@@ -298,8 +298,8 @@ impl<'a> Upload<'a> {
     async fn abort(&self) {
         let caller = &self.job.caller;
         let aborted = if caller.halt.is_cancelled() {
-            let aborted = self.abort_by(&caller.closing());
-            tokio::time::timeout(Duration::from_secs(4), aborted).await.unwrap_or(false)
+            let closing = caller.closing();
+            tokio::time::timeout(Duration::from_secs(4), self.abort_by(&closing)).await.unwrap_or(false)
         } else {
             self.abort_by(caller).await
         };
