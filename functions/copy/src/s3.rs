@@ -346,8 +346,8 @@ fn kind(operation: Operation, code: &str, status: u16) -> S3ErrorKind {
         ("SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded", _) | (_, 429 | 503) => {
             S3ErrorKind::SlowDown
         }
-        // Only the answer to a HEAD has no body to carry a code.
-        ("", 400..) if operation != Operation::HeadObject && status < 500 => S3ErrorKind::NotS3,
+        // Only the answer to a HEAD has no body to carry a code. A web page may come with 200.
+        ("", _) if operation != Operation::HeadObject && status < 500 => S3ErrorKind::NotS3,
         (_, 404) => S3ErrorKind::NotFound,
         (_, 412) => S3ErrorKind::PreconditionFailed,
         (_, 403) => S3ErrorKind::AccessDenied,
