@@ -133,7 +133,7 @@ impl Progress {
             let mut meter = Meter::default();
             meter.note(Duration::ZERO, Snapshot::default());
             meter.note(self.began.elapsed(), now);
-            eprintln!("{}", line(&now, &meter, true));
+            eprintln!("{}", words(&now, meter.bytes_per_second(), true));
         }
     }
 }

@@ -33,7 +33,9 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
         true => serde_json::to_string_pretty(&done.report).context("the report cannot be written as JSON")?,
         false => report::render(&done.report, &done.reasons),
     };
-    print(&text)?;
+    // The list and the report are on one stdout.
+    let gap = if args.output.list { "\n" } else { "" };
+    print(&format!("{gap}{text}"))?;
     Ok(exit::code(done.report.status))
 }
 

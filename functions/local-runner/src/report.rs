@@ -215,8 +215,8 @@ fn rows(source: &SourceReport, dry_run: bool, reasons: &Reasons) -> Vec<Row> {
     }
     rows.push((source.verified_by.len() > 1).then(|| word("verified", verified(source))));
     rows.push((source.overwritten > 0).then(|| {
-        let times = number(source.overwritten);
-        word("changed meanwhile", format!("{times} times while being copied; copied as it is now"))
+        let times = count(source.overwritten, "time");
+        word("changed meanwhile", format!("{times} while being copied; copied as it is now"))
     }));
     rows.push(some(BAD, "failed", source.failed, "see below"));
     rows.push(some(CARE, "archived", source.archived, "restore them at the source, then run again"));
