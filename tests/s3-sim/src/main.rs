@@ -186,3 +186,26 @@ fn parse_size(text: &str) -> Result<u64> {
     let number: u64 = digits.parse().with_context(|| format!("{text:?} is no size"))?;
     Ok(number * unit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_say_what_is_generated() -> Result<()> {
+        let (bucket, keys) = parse_generated("b:pattern=dates,count=20,size=4KiB,prefix=db/")?;
+        assert_eq!((bucket, keys.count()), ("b", 20));
+        assert_eq!(keys.key(0), "db/logs/2016/01/01/000000-000000000.json");
+        assert!(parse_generated("b:pattern=none").is_err());
+        assert!(parse_generated("b:count").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn sizes_have_binary_units() -> Result<()> {
+        assert_eq!(parse_size("100GiB")?, 100 << 30);
+        assert_eq!(parse_size("7")?, 7);
+        assert!(parse_size("7GB").is_err());
+        Ok(())
+    }
+}

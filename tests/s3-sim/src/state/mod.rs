@@ -130,12 +130,10 @@ impl State {
     /// The multipart uploads that were neither completed nor aborted.
     #[must_use]
     pub fn open_uploads(&self, bucket: &str) -> Vec<UploadSnapshot> {
-        self.expect_bucket(bucket)
-            .uploads
-            .locked()
-            .values()
-            .map(|upload| UploadSnapshot::of(upload))
-            .collect()
+        // A completion locks an upload's parts before the bucket's uploads: never lock the
+        // other way round.
+        let uploads: Vec<_> = self.expect_bucket(bucket).uploads.locked().values().cloned().collect();
+        uploads.iter().map(|upload| UploadSnapshot::of(upload)).collect()
     }
 
     /// Deletes an object, or sets a delete marker where versions are kept.
