@@ -74,31 +74,41 @@ def compare_object(s3, source: str, destination: str, prefix: str, key: str) -> 
         if wanted not in (None, {}):
             result.properties[name] += 1
         if wanted != found:
-            result.differences.append(f"{destination}/{prefix}{key}: {name} is {found!r}, not {wanted!r}")
+            result.differences.append(
+                f"{destination}/{prefix}{key}: {name} is {found!r}, not {wanted!r}"
+            )
     if mine.get("TagCount") or copy.get("TagCount"):
         wanted, found = tags(s3, source, key), tags(s3, destination, prefix + key)
         result.properties["Tags"] += 1
         if wanted != found:
-            result.differences.append(f"{destination}/{prefix}{key}: its tags are {found!r}, not {wanted!r}")
+            result.differences.append(
+                f"{destination}/{prefix}{key}: its tags are {found!r}, not {wanted!r}"
+            )
     return result
 
 
 def compare(s3, source: str, destination: str, prefix: str) -> Comparison:
     wanted, found = set(keys(s3, source, "")), set(keys(s3, destination, prefix))
     result = Comparison()
-    result.differences += [f"{destination}/{prefix}{key}: missing" for key in sorted(wanted - found)]
+    result.differences += [
+        f"{destination}/{prefix}{key}: missing" for key in sorted(wanted - found)
+    ]
     result.differences += [
         f"{destination}/{prefix}{key}: not in {source}" for key in sorted(found - wanted)
     ]
     with ThreadPoolExecutor(THREADS) as pool:
         common = sorted(wanted & found)
-        for one in pool.map(lambda key: compare_object(s3, source, destination, prefix, key), common):
+        for one in pool.map(
+            lambda key: compare_object(s3, source, destination, prefix, key), common
+        ):
             result.add(one)
     return result
 
 
 def print_comparison(title: str, result: Comparison) -> None:
-    properties = ", ".join(f"{name} {number:,}" for name, number in sorted(result.properties.items()))
+    properties = ", ".join(
+        f"{name} {number:,}" for name, number in sorted(result.properties.items())
+    )
     print(f"{title}: {result.objects:,} objects, {result.bytes:,} bytes compared ({properties})")
     for difference in result.differences:
         print(f"  DIFFERS {difference}")
@@ -107,9 +117,15 @@ def print_comparison(title: str, result: Comparison) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--endpoint", metavar="URL", help="an S3-compatible server; AWS unless given")
     parser.add_argument(
-        "--pair", nargs=3, action="append", required=True, metavar=("SOURCE", "DESTINATION", "PREFIX")
+        "--endpoint", metavar="URL", help="an S3-compatible server; AWS unless given"
+    )
+    parser.add_argument(
+        "--pair",
+        nargs=3,
+        action="append",
+        required=True,
+        metavar=("SOURCE", "DESTINATION", "PREFIX"),
     )
     arguments = parser.parse_args()
 

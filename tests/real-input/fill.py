@@ -13,7 +13,8 @@ from itertools import count, islice
 from pathlib import Path
 from typing import IO
 
-from servers import Failure, MariaDb
+from measure import Failure
+from servers import MariaDb
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -110,7 +111,9 @@ def fill_dumps(s3, bucket: str, database: MariaDb, dump_bytes: int) -> Filled:
             Tagging="kind=full&retention=35%20days",
         )
     if large.bytes < dump_bytes:
-        raise Failure(f"the large dump has {large.bytes} bytes, fewer than the {dump_bytes} asked for")
+        raise Failure(
+            f"the large dump has {large.bytes} bytes, fewer than the {dump_bytes} asked for"
+        )
     # Without --hex-blob: binary data as it is, and every character the text has.
     with database.dump("app", "posts", "titles") as stream:
         unequal = upload_parts(
@@ -180,7 +183,10 @@ def choose_files(wanted: int | None) -> list[File]:
             break
         chosen.append(file)
     if len(chosen) < MIN_FILES:
-        raise Failure(f"{len(chosen)} files were found, fewer than {MIN_FILES}: run tests/run once: its builds download them")
+        raise Failure(
+            f"{len(chosen)} files were found, fewer than {MIN_FILES}: "
+            "run tests/run once: its builds download them"
+        )
     return chosen
 
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,19 +19,8 @@ from pathlib import Path
 
 from compare import compare, print_comparison
 from fill import GIB, Filled, choose_files, fill_dumps, fill_files, make_database
-from servers import (
-    ACCESS_KEY,
-    REGION,
-    SECRET_KEY,
-    Failure,
-    Lambda,
-    Minio,
-    Usage,
-    function,
-    mariadb,
-    minio,
-    release_binary,
-)
+from measure import Argv, Failure, Usage, release_binary, run
+from servers import ACCESS_KEY, REGION, SECRET_KEY, Lambda, Minio, function, mariadb, minio
 
 DATABASE = "backup-my-environment-name"
 FILESYSTEM = "backup-fs-my-environment-name"
@@ -98,7 +85,9 @@ def check_space(folder: Path, dump_bytes: int, tree_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     say(f"{needed / GIB:.1f} GiB of disk are needed in {folder}, {free / GIB:.1f} GiB are free")
     if free < needed:
-        raise Failure("too little disk: free some, or choose another folder with TMPDIR, or a smaller --dump-gib")
+        raise Failure(
+            "too little disk: free some, choose another folder with TMPDIR, or a smaller --dump-gib"
+        )
 
 
 def fill(server: Minio, folder: Path, dump_bytes: int, files: list) -> Filled:
@@ -114,10 +103,10 @@ def fill(server: Minio, folder: Path, dump_bytes: int, files: list) -> Filled:
     return dumps + tree
 
 
-def counted(server: Minio, name: str, run: Callable[[], tuple[dict, Usage]]) -> Run:
+def counted(server: Minio, name: str, start: Callable[[], tuple[dict, Usage]]) -> Run:
     """Runs one program and counts, at the server, the requests it sends."""
     before = server.requests()
-    report, usage = run()
+    report, usage = start()
     requests = server.requests()
     requests.subtract(before)
     say(f"{name}: {usage.seconds:.1f} s; it answered {json.dumps(report)}")
@@ -133,23 +122,10 @@ def invoke(function_: Lambda) -> tuple[dict, Usage]:
 
 
 def run_local(variables: dict[str, str]) -> tuple[dict, Usage]:
-    started = time.monotonic()
-    child = subprocess.Popen(
-        [release_binary("local-runner"), "replicate", "--json", "--quiet"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        env=variables,
-    )
-    assert child.stdout is not None
-    with child.stdout:
-        output = child.stdout.read()
-    # Not child.wait(): only this tells what the child has used.
-    _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    usage = Usage(time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
-    if child.returncode != 0:
-        said = output.decode(errors="replace")
-        raise Failure(f"local-runner ended with {child.returncode}; it said:\n{said}")
+    argv: Argv = [release_binary("local-runner"), "replicate", "--json", "--quiet"]
+    status, output, usage = run(argv, variables)
+    if status != 0:
+        raise Failure(f"local-runner ended with {status}; it said:\n{output}")
     return json.loads(output), usage
 
 
@@ -187,20 +163,22 @@ def compare_all(server: Minio, destination: str) -> int:
 
 
 def replicate_twice(
-    server: Minio, name: str, destination: str, run: Callable[[], tuple[dict, Usage]]
+    server: Minio, name: str, destination: str, start: Callable[[], tuple[dict, Usage]]
 ) -> tuple[list[Run], list[str]]:
     """A run that copies all, and one that has nothing to do; and what was wrong with them."""
     wrong = []
-    first = counted(server, f"{name}, first run", run)
+    first = counted(server, f"{name}, first run", start)
     with timed("comparing every object with boto3"):
         if differences := compare_all(server, destination):
             wrong.append(f"{name}: {differences} differences after the first run (listed above)")
     before = snapshot(server, destination)
-    second = counted(server, f"{name}, second run", run)
+    second = counted(server, f"{name}, second run", start)
     if snapshot(server, destination) != before:
         wrong.append(f"{name}: the second run changed the destination")
     if other := {op: n for op, n in second.requests.items() if op not in READ_ONLY}:
-        wrong.append(f"{name}: the second run sent {other}, where {sorted(READ_ONLY)} is all it needs")
+        wrong.append(
+            f"{name}: the second run sent {other}, where {sorted(READ_ONLY)} is all it needs"
+        )
     return [first, second], wrong
 
 
@@ -208,11 +186,11 @@ def print_table(filled: Filled, runs: list[Run]) -> None:
     print(f"\n{filled.objects:,} objects, {filled.bytes:,} bytes ({filled.bytes / GIB:.2f} GiB)\n")
     print("| run | seconds | CPU seconds | peak memory, MiB | requests by operation |")
     print("|-|-|-|-|-|")
-    for run in runs:
-        requests = ", ".join(f"{count:,} {name}" for name, count in run.requests.most_common())
-        usage = run.usage
+    for one in runs:
+        requests = ", ".join(f"{count:,} {name}" for name, count in one.requests.most_common())
+        usage = one.usage
         print(
-            f"| {run.name} | {usage.seconds:.1f} | {usage.cpu_seconds:.1f} "
+            f"| {one.name} | {usage.seconds:.1f} | {usage.cpu_seconds:.1f} "
             f"| {usage.peak_mib:.0f} | {requests or 'none'} |"
         )
     print(flush=True)
@@ -242,11 +220,20 @@ def check(arguments: argparse.Namespace, folder: Path) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests/real-input/run", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument(
-        "--dump-gib", type=float, default=5.1, help="size of the large dump in GiB; above 5, S3 cannot copy it in one request (default: 5.1)"
+    parser = argparse.ArgumentParser(
+        prog="tests/real-input/run", description=(__doc__ or "").split("\n\n")[0]
     )
-    parser.add_argument("--files", type=int, help="how many files; all of the crates' sources and at least 20,000 unless given")
+    parser.add_argument(
+        "--dump-gib",
+        type=float,
+        default=5.1,
+        help="the large dump's size in GiB; above 5, no single request copies it (default: 5.1)",
+    )
+    parser.add_argument(
+        "--files",
+        type=int,
+        help="how many files; all of the crates' sources and at least 20,000 unless given",
+    )
     arguments = parser.parse_args()
     # A short path: a Unix socket's may have about a hundred bytes.
     folder = Path(tempfile.mkdtemp(prefix="real-input-"))

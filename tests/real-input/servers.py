@@ -13,83 +13,24 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import boto3
 from botocore.config import Config
+from measure import Argv, Failure, Usage, free_port, peak_mib, release_binary, server, tool
 
 REGION = "us-east-1"
 ACCESS_KEY = "minio-root"
 SECRET_KEY = "minio-root-secret"
-
-ROOT = Path(__file__).resolve().parents[2]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "replicator"
-
-
-class Failure(Exception):
-    """Something that ends the check, told in one sentence."""
-
-
-def release_binary(name: str) -> Path:
-    target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
-    program = target / "release" / name
-    if not program.is_file():
-        raise Failure(f"{program} is missing: run tests/setup: it builds the release binaries")
-    return program
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
-
-
-@contextlib.contextmanager
-def process(
-    arguments: list[str | Path], log: Path, environment: dict[str, str], cwd: Path | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process whose output goes to `log`; it is ended when the block is left."""
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=cwd,
-        )
-    try:
-        yield child
-    finally:
-        child.terminate()
-        try:
-            child.wait(30)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-def wait_until(
-    condition: Callable[[], bool], child: subprocess.Popen[bytes], log: Path, seconds: float
-) -> None:
-    """Waits for a condition of a server that is starting."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        ended = child.poll()
-        if ended is not None or time.monotonic() > deadline:
-            what = f"ended with {ended}" if ended is not None else f"was not ready in {seconds} s"
-            tail = log.read_text(errors="replace")[-2000:]
-            raise Failure(f"{child.args[0]} {what}; the end of its log:\n{tail}")  # type: ignore[index]
-        time.sleep(0.05)
 
 
 @dataclass
@@ -126,10 +67,7 @@ class Minio:
 
 @contextlib.contextmanager
 def minio(folder: Path) -> Iterator[Minio]:
-    program = CACHE / "bin" / "minio"
-    if not program.is_file():
-        raise Failure(f"{program} is missing: run tests/setup: it builds MinIO")
-    server = Minio(free_port())
+    minio_ = Minio(free_port())
     log = folder / "minio.log"
     environment = {
         "HOME": str(folder),
@@ -141,18 +79,17 @@ def minio(folder: Path) -> Iterator[Minio]:
         # The counters are read without a token: the server listens on loopback only.
         "MINIO_PROMETHEUS_AUTH_TYPE": "public",
     }
-    arguments = [program, "server", "--quiet", "--address", f"127.0.0.1:{server.port}", folder / "s3"]
+    argv: Argv = [tool("bin/minio"), "server", "--quiet", "--address", f"127.0.0.1:{minio_.port}"]
 
     def ready() -> bool:
         with contextlib.suppress(OSError, urllib.error.URLError):
-            url = f"{server.endpoint}/minio/health/cluster"
+            url = f"{minio_.endpoint}/minio/health/cluster"
             with urllib.request.urlopen(url, timeout=2) as answer:
                 return answer.status == 200
         return False
 
-    with process(arguments, log, environment) as child:
-        wait_until(ready, child, log, 60)
-        yield server
+    with server([*argv, folder / "s3"], log, environment, ready):
+        yield minio_
 
 
 @dataclass
@@ -161,7 +98,12 @@ class MariaDb:
 
     def sql(self, text: str) -> None:
         done = subprocess.run(
-            ["mariadb", f"--socket={self.socket}", "--user=root", "--default-character-set=utf8mb4"],
+            [
+                "mariadb",
+                f"--socket={self.socket}",
+                "--user=root",
+                "--default-character-set=utf8mb4",
+            ],
             input=text.encode(),
             capture_output=True,
         )
@@ -201,20 +143,27 @@ def mariadb(folder: Path) -> Iterator[MariaDb]:
     """A private server on a Unix socket, tuned for filling it fast, not for keeping it."""
     data = folder / "mariadb"
     # A socket's path may have about a hundred bytes; a temporary folder's is short.
-    server = MariaDb(folder / "db.sock")
+    database = MariaDb(folder / "db.sock")
     user = ["--user=root"] if os.geteuid() == 0 else []
     made = subprocess.run(
-        ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db", "--auth-root-authentication-method=normal", *user],
+        [
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={data}",
+            "--skip-test-db",
+            "--auth-root-authentication-method=normal",
+            *user,
+        ],
         capture_output=True,
     )
     if made.returncode:
         raise Failure(f"mariadb-install-db: {made.stderr.decode(errors='replace')[-2000:]}")
     log = folder / "mariadb.log"
-    arguments: list[str | Path] = [
+    argv: Argv = [
         "mariadbd",
         "--no-defaults",
         f"--datadir={data}",
-        f"--socket={server.socket}",
+        f"--socket={database.socket}",
         f"--pid-file={folder / 'mariadb.pid'}",
         "--skip-networking",
         "--skip-log-bin",
@@ -228,21 +177,11 @@ def mariadb(folder: Path) -> Iterator[MariaDb]:
     ]
 
     def ready() -> bool:
-        ping = ["mariadb-admin", f"--socket={server.socket}", "--user=root", "ping"]
+        ping = ["mariadb-admin", f"--socket={database.socket}", "--user=root", "ping"]
         return subprocess.run(ping, capture_output=True).returncode == 0
 
-    with process(arguments, log, dict(os.environ)) as child:
-        wait_until(ready, child, log, 60)
-        yield server
-
-
-@dataclass
-class Usage:
-    """What a process has taken."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_mib: float
+    with server(argv, log, dict(os.environ), ready):
+        yield database
 
 
 @dataclass
@@ -266,20 +205,17 @@ class Lambda:
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")
             log = self.log.read_text(errors="replace")[-3000:]
-            raise Failure(f"the Lambda answered {error.code}: {said}\nits log ends:\n{log}") from None
+            raise Failure(
+                f"the Lambda answered {error.code}: {said}\nits log ends:\n{log}"
+            ) from None
         seconds = time.monotonic() - started
-        usage = Usage(seconds, self._cpu_seconds() - before, self._peak_mib())
+        usage = Usage(seconds, self._cpu_seconds() - before, peak_mib(self.function.pid))
         return json.loads(body), usage
 
     def _cpu_seconds(self) -> float:
         # The fields after the command's name, which may itself hold spaces.
         fields = Path(f"/proc/{self.function.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def _peak_mib(self) -> float:
-        status = Path(f"/proc/{self.function.pid}/status").read_text()
-        peak = re.search(r"VmHWM:\s+(\d+) kB", status)
-        return int(peak[1]) / 1024 if peak else 0.0
 
 
 @contextlib.contextmanager
@@ -294,8 +230,8 @@ def function(folder: Path, environment: dict[str, str]) -> Iterator[Lambda]:
         '[package]\nname = "replicator"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n'
     )
     emulator_log = folder / "emulator.log"
-    emulator: list[str | Path] = [
-        CACHE / "venv" / "bin" / "cargo-lambda",
+    emulator: Argv = [
+        tool("venv/bin/cargo-lambda"),
         "lambda",
         "watch",
         "--only-lambda-apis",
@@ -310,7 +246,6 @@ def function(folder: Path, environment: dict[str, str]) -> Iterator[Lambda]:
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
         **environment,
     }
-    with process(emulator, emulator_log, dict(os.environ), project) as watch:
-        wait_until(lambda: listens(port), watch, emulator_log, 30)
-        with process([release_binary("replicator")], log, variables) as child:
+    with server(emulator, emulator_log, dict(os.environ), lambda: listens(port), project):
+        with server([release_binary("replicator")], log, variables, lambda: True) as child:
             yield Lambda(port, child, log)
