@@ -1,0 +1,173 @@
+"""Measures local-runner beside its peers on s3-sim, a server with S3's latencies.
+
+Every round runs each program once, so that what else the machine does falls on all of them;
+each gets a destination of its own. A case is an entry of CASES.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from measure import Argv, Failure, Usage, release_binary, run, server
+from tools import LOCAL_RUNNER, RCLONE_COPY, S5CMD_CP, S5CMD_SYNC, Job, Tool
+
+#: Milliseconds that S3 itself takes, roughly, from within its region.
+LATENCY = {"list": 80, "copy": 40, "head": 15}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A source bucket, what is at the destination before, and who copies the one to the other.
+
+    The first of `tools` is what the ratios are to.
+    """
+
+    title: str
+    objects: int
+    tools: list[Tool]
+    #: s3-sim's description of the source's keys; `{objects}` is their number.
+    keys: str = "pattern=sequential,count={objects},size=4096"
+    #: Whether the destination has all of it already.
+    copied_before: bool = False
+
+
+CASES = {
+    "small-copies": Case(
+        "{objects:,} objects of 4 KiB into an empty bucket",
+        20_000,
+        [S5CMD_CP, LOCAL_RUNNER, RCLONE_COPY],
+    ),
+    "nothing-to-do": Case(
+        "{objects:,} objects on each side, nothing to do",
+        300_000,
+        [S5CMD_SYNC, LOCAL_RUNNER, RCLONE_COPY],
+        copied_before=True,
+    ),
+}
+
+
+@dataclass
+class Measurement:
+    usage: Usage
+    requests: dict[str, int]
+
+
+def destination(tool: Tool, number: int) -> str:
+    return f"copy-{tool.name.replace(' ', '-')}-{number}"
+
+
+def ask(method: str, url: str) -> bytes:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as answer:
+        return answer.read()
+
+
+@contextmanager
+def s3_sim(case: Case, objects: int, destinations: list[str]) -> Iterator[str]:
+    """A server with the case's buckets; yields its address."""
+    keys = case.keys.format(objects=objects)
+    argv: Argv = [release_binary("s3-sim"), "--port", "0", "--generate", f"source:{keys}"]
+    for operation, milliseconds in LATENCY.items():
+        argv += [f"--{operation}-ms", str(milliseconds)]
+    for name in destinations:
+        # The same description makes the same keys and ETags.
+        argv += ["--generate", f"{name}:{keys}"] if case.copied_before else ["--bucket", name]
+    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
+    log = folder / "s3-sim.log"
+
+    def address() -> str | None:
+        found = re.search(r"listening on (\S+)", log.read_text())
+        return found[1] if found else None
+
+    try:
+        with server(argv, log, {}, lambda: address() is not None):
+            yield address() or ""
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def measure(tool: Tool, job: Job) -> Measurement:
+    ask("POST", f"{job.endpoint}/_sim/reset")
+    status, output, usage = run(tool.argv(job), tool.environment(job))
+    if status != 0:
+        raise Failure(f"{tool.name} ended with {status}; it said:\n{output[-2000:]}")
+    counters = json.loads(ask("GET", f"{job.endpoint}/_sim/counters"))
+    return Measurement(usage, {name: n for name, n in counters["requests"].items() if n})
+
+
+def measure_case(case: Case, objects: int, rounds: int) -> dict[str, list[Measurement]]:
+    measured: dict[str, list[Measurement]] = {tool.name: [] for tool in case.tools}
+    names = [destination(tool, number) for tool in case.tools for number in range(rounds)]
+    # Where nothing is copied, one destination serves all, and is generated once.
+    destinations = ["copied-before"] if case.copied_before else names
+    with s3_sim(case, objects, destinations) as endpoint:
+        for number in range(rounds):
+            for tool in case.tools:
+                to = destinations[0] if case.copied_before else destination(tool, number)
+                one = measure(tool, Job(endpoint, "source", to))
+                measured[tool.name].append(one)
+                print(
+                    f"round {number + 1}/{rounds}, {tool.name}: {one.usage.seconds:.2f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    return measured
+
+
+def print_table(title: str, measured: dict[str, list[Measurement]]) -> None:
+    """Medians, each with its ratio to the first program's."""
+    print(f"\n{title}\n")
+    print("| | seconds | CPU seconds | peak memory, MiB | requests |")
+    print("|-|-|-|-|-|")
+    first: list[float] | None = None
+    for name, runs in measured.items():
+        figures = [
+            median(run.usage.seconds for run in runs),
+            median(run.usage.cpu_seconds for run in runs),
+            median(run.usage.peak_mib for run in runs),
+        ]
+        first = first or figures
+        cells = [
+            f"{figure:.{digits}f} ({figure / base:.2f}×)" if base else f"{figure:.{digits}f}"
+            for figure, base, digits in zip(figures, first, (2, 2, 0), strict=True)
+        ]
+        # The last round's: they hardly differ, and a median of each would be no run's.
+        last = runs[-1].requests
+        cells.append(", ".join(f"{count:,} {name}" for name, count in sorted(last.items())))
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests/benchmark/run", description=__doc__)
+    parser.add_argument("case", nargs="*", default=["small-copies"], help=f"of {', '.join(CASES)}")
+    parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
+    parser.add_argument("--objects", type=int, help="another number of objects")
+    arguments = parser.parse_args()
+    try:
+        for name in arguments.case:
+            if name not in CASES:
+                raise Failure(f"no case is called {name}: there are {', '.join(CASES)}")
+            case = CASES[name]
+            objects = arguments.objects or case.objects
+            measured = measure_case(case, objects, arguments.rounds)
+            latencies = ", ".join(f"{op.upper()} {ms} ms" for op, ms in LATENCY.items())
+            title = case.title.format(objects=objects)
+            print_table(f"{title}; {latencies}; medians of {arguments.rounds}", measured)
+    except Failure as failure:
+        print(f"benchmark: FAILED: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
