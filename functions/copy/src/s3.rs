@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -36,49 +36,56 @@ impl Clients {
     /// # Errors
     /// [`PlanError::Endpoint`] where an endpoint is no URL.
     pub async fn connect(settings: &Settings) -> Result<Self, PlanError> {
-        let shared = aws_config::defaults(BehaviorVersion::latest())
-            // `Caller` does both, by what it knows of a run.
-            .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).build())
-            .load()
-            .await;
-        let client = |setting, endpoint: Option<&String>, region: Option<&String>| {
-            let mut config = aws_sdk_s3::config::Builder::from(&shared)
-                // No checksum is computed here that S3 does not need.
-                .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-                .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-            if let Some(region) = region.filter(|region| !region.is_empty()) {
-                config = config.region(Region::new(region.clone()));
-            } else if shared.region().is_none() {
-                // A server that is not AWS signs for any region; AWS says which one is right.
-                config = config.region(Region::from_static("us-east-1"));
-            }
-            if let Some(endpoint) = endpoint.filter(|url| !url.is_empty()) {
-                if !(endpoint.starts_with("http://") || endpoint.starts_with("https://"))
-                    || endpoint.len() < 10
-                {
-                    return Err(PlanError::Endpoint { setting, value: endpoint.clone() });
-                }
-                config = config.endpoint_url(endpoint).force_path_style(true);
-            } else if shared.endpoint_url().is_some() {
-                config = config.force_path_style(true);
-            }
-            Ok(Client::from_conf(config.build()))
-        };
+        Self::new(&aws_config::load_defaults(BehaviorVersion::latest()).await, settings)
+    }
+
+    /// Clients for `settings`, with what the SDK's configuration says of credentials,
+    /// region and endpoint where the settings say nothing.
+    ///
+    /// # Errors
+    /// [`PlanError::Endpoint`] where an endpoint is no URL.
+    pub fn new(shared: &SdkConfig, settings: &Settings) -> Result<Self, PlanError> {
+        let (source, destination) = (&settings.source_endpoint_url, &settings.destination_endpoint_url);
         Ok(Self {
-            source: client(
-                "SOURCE_ENDPOINT_URL",
-                settings.source_endpoint_url.as_ref(),
-                settings.source_region.as_ref(),
-            )?,
+            source: client(shared, ("SOURCE_ENDPOINT_URL", source), &settings.source_region)?,
             destination: client(
-                "DESTINATION_ENDPOINT_URL",
-                settings.destination_endpoint_url.as_ref(),
-                settings.destination_region.as_ref(),
+                shared,
+                ("DESTINATION_ENDPOINT_URL", destination),
+                &settings.destination_region,
             )?,
         })
     }
+}
+
+fn client(
+    shared: &SdkConfig,
+    (setting, endpoint): (&'static str, &Option<String>),
+    region: &Option<String>,
+) -> Result<Client, PlanError> {
+    let mut config = aws_sdk_s3::config::Builder::from(shared)
+        // `Caller` tries again and times out, by what it knows of a run.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // No checksum is computed here that S3 does not need.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(region) = region.as_ref().filter(|region| !region.is_empty()) {
+        config = config.region(Region::new(region.clone()));
+    } else if shared.region().is_none() {
+        // A server that is not AWS signs for any region; AWS says which one is right.
+        config = config.region(Region::from_static("us-east-1"));
+    }
+    if let Some(url) = endpoint.as_ref().filter(|url| !url.is_empty()) {
+        let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
+            return Err(PlanError::Endpoint { setting, value: url.clone() });
+        }
+        config = config.endpoint_url(url);
+    }
+    // Servers that are not AWS rarely have a name for each bucket.
+    let custom = endpoint.as_ref().is_some_and(|url| !url.is_empty()) || shared.endpoint_url().is_some();
+    Ok(Client::from_conf(config.force_path_style(custom).build()))
 }
 
 /// One side of one copy: a bucket and how to reach it.
@@ -161,6 +168,7 @@ impl Side {
 const TRIES: u32 = 10;
 /// Tries of the first request to a side: an endpoint that is down is known within seconds.
 const FIRST_TRIES: u32 = 5;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What a server-side copy moves in a second at the least.

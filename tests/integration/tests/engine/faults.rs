@@ -1,0 +1,149 @@
+//! Requests fail in every way S3 and networks know; everything still arrives, once.
+
+use std::time::Duration;
+
+use bucket_copy::{Fate, Halt, Status};
+use s3_sim::{Fault, FaultKind, Object, Op};
+
+use crate::fixture::{CUSTOMER, Fixture, MIB, Outcomes, VENDOR, bytes};
+
+const EVERY_KIND: [FaultKind; 8] = [
+    FaultKind::InternalError,
+    FaultKind::SlowDown,
+    FaultKind::ErrorWithin200,
+    FaultKind::CutBefore,
+    FaultKind::CutAfter,
+    FaultKind::CutBody,
+    FaultKind::Hang,
+    REQUEST_TIMEOUT,
+];
+const REQUEST_TIMEOUT: FaultKind = FaultKind::Error { status: 400, code: "RequestTimeout" };
+
+/// Every operation of a run, hit once by every kind of fault.
+#[tokio::test]
+async fn every_request_survives_every_fault() {
+    for kind in EVERY_KIND {
+        let mut fixture = Fixture::new().await;
+        fixture.patience = Duration::from_millis(300);
+        let state = fixture.sim.state();
+        state.put(VENDOR, "single", Object::bytes("dump"));
+        let parts = vec![6 * MIB, 5 * MIB, 9 * MIB];
+        let object = Object::new(bytes(1, 20 * MIB)).with_parts(parts).with_tag("kind", "nightly");
+        state.put(VENDOR, "parts", object);
+        for operation in [
+            "ListObjectsV2",
+            "HeadObject",
+            "GetObjectTagging",
+            "CopyObject",
+            "CreateMultipartUpload",
+            "UploadPartCopy",
+            "CompleteMultipartUpload",
+        ] {
+            // The answer to a HEAD has no body to tell this 400 from a final one.
+            if (operation, kind) != ("HeadObject", REQUEST_TIMEOUT) {
+                fixture.sim.add_fault(Fault::kth(operation, 1, kind));
+            }
+        }
+        let report = fixture.run().await;
+        assert_eq!(report.status, Status::Complete, "{kind:?}: {report:#?}");
+        assert_eq!(report.total(|source| source.copied).objects, 2, "{kind:?}");
+        fixture.assert_same("single");
+        fixture.assert_same("parts");
+        fixture.assert_at_rest().await;
+    }
+}
+
+/// One object's failure stops nothing, names the object, and leaves no upload behind.
+#[tokio::test]
+async fn what_fails_for_good_is_reported_and_the_rest_is_copied() {
+    let fixture = Fixture::new().await;
+    let state = fixture.sim.state();
+    for index in 0..20 {
+        state.put(VENDOR, &format!("single-{index}"), Object::new(bytes(index, 10)));
+    }
+    state.put(VENDOR, "parts", Object::new(bytes(30, 11 * MIB)).with_part_size(5 * MIB));
+    let refused = FaultKind::Error { status: 400, code: "InvalidRequest" };
+    fixture.sim.add_fault(Fault::first("CopyObject", 100, refused).on_key("filesystem/single-7"));
+    fixture.sim.add_fault(Fault::kth("UploadPartCopy", 2, refused));
+    let report = fixture.run().await;
+    let source = &report.sources[0];
+    assert_eq!((report.status, source.copied.objects), (Status::ObjectsMissing, 19));
+    let mut failed: Vec<_> = source.failures.iter().map(|object| object.key.as_str()).collect();
+    failed.sort_unstable();
+    assert_eq!(failed, ["parts", "single-7"]);
+    assert!(source.failures.iter().all(|object| object.failure.message.contains("InvalidRequest")));
+    assert_eq!(state.open_uploads(CUSTOMER), []);
+    assert!(state.object(CUSTOMER, "filesystem/parts").is_none());
+    assert_eq!(fixture.sim.counters().get("CopyObject"), 20, "what is final is not tried again");
+
+    fixture.sim.clear_faults();
+    fixture.run().await;
+    fixture.assert_same("parts");
+    fixture.assert_same("single-7");
+    fixture.assert_at_rest().await;
+}
+
+#[tokio::test]
+async fn an_archived_object_is_not_tried_and_a_restored_one_is_copied() {
+    let fixture = Fixture::new().await;
+    let state = fixture.sim.state();
+    for key in ["archived", "restored"] {
+        state.put(VENDOR, key, Object::bytes(key));
+        state.archive(VENDOR, key, s3_sim::StorageClass::DeepArchive);
+    }
+    let later = std::time::SystemTime::now() + Duration::from_secs(3_600);
+    state.restore(VENDOR, "restored", s3_sim::Restore::Until(later));
+    let report = fixture.run().await;
+    assert_eq!(report.status, Status::ObjectsMissing);
+    assert_eq!((report.sources[0].archived.objects, report.sources[0].copied.objects), (1, 1));
+    assert_eq!(fixture.sim.counters().get("CopyObject"), 1);
+    assert_eq!(fixture.customer("restored").content, fixture.vendor("restored").content);
+}
+
+/// A server that lists a key it does not serve must not make the object look deleted.
+#[tokio::test]
+async fn an_object_that_is_listed_but_not_served_is_a_failure() {
+    let fixture = Fixture::new().await;
+    fixture.sim.state().put(VENDOR, "ghost", Object::bytes("x"));
+    fixture.sim.state().put(VENDOR, "real", Object::bytes("x"));
+    let not_found = FaultKind::Error { status: 404, code: "NoSuchKey" };
+    fixture.sim.add_fault(Fault::first("CopyObject", 100, not_found).on_key("filesystem/ghost"));
+    let outcomes = std::sync::Arc::new(Outcomes::default());
+    let report = fixture.try_run(&Halt::never(), outcomes.clone()).await.expect("a run");
+    assert_eq!(report.status, Status::ObjectsMissing);
+    assert!(matches!(outcomes.of("ghost")[..], [Fate::Failed(_)]), "{report:#?}");
+    assert!(matches!(outcomes.of("real")[..], [Fate::Copied { .. }]));
+}
+
+/// Many refusals at once slow a run down and fail nothing.
+#[tokio::test]
+async fn a_limit_of_writes_a_second_fails_nothing() {
+    let config = s3_sim::Config { write_limit: Some(500), ..s3_sim::Config::default() };
+    let fixture = Fixture::with(config).await;
+    for index in 0..1_000 {
+        fixture.sim.state().put(VENDOR, &format!("{index}"), Object::new(bytes(index, 10)));
+    }
+    let report = fixture.run().await;
+    assert_eq!(report.status, Status::Complete, "{report:#?}");
+    assert_eq!(report.total(|source| source.copied).objects, 1_000);
+    assert!(fixture.sim.counters().get("CopyObject") > 1_000, "the limit was never met");
+}
+
+#[tokio::test]
+async fn two_in_a_hundred_requests_fail_and_everything_arrives() {
+    let fixture = Fixture::new().await;
+    for index in 0..2_000 {
+        fixture.sim.state().put(VENDOR, &format!("{index:04}"), Object::new(bytes(index, 10)));
+    }
+    for kind in
+        [FaultKind::InternalError, FaultKind::SlowDown, FaultKind::CutAfter, FaultKind::ErrorWithin200]
+    {
+        fixture.sim.add_fault(Fault::rate(Op::Any, kind, 0.005));
+    }
+    let report = fixture.run().await;
+    assert_eq!(report.status, Status::Complete, "{report:#?}");
+    for index in 0..2_000 {
+        fixture.assert_same(&format!("{index:04}"));
+    }
+    fixture.assert_at_rest().await;
+}

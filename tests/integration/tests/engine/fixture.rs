@@ -1,0 +1,120 @@
+//! A simulator with a vendor's bucket and a customer's, and runs on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
+use bucket_copy::{
+    Clients, Fate, Halt, Observer, Outcome, Plan, Report, Request, RunError, Settings, replicate,
+};
+use s3_sim::{Config, Content, ObjectSnapshot, Sim};
+
+pub(crate) const VENDOR: &str = "backup-fs-my-environment-name";
+pub(crate) const CUSTOMER: &str = "customer-backups";
+pub(crate) const MIB: u64 = 1 << 20;
+
+pub(crate) struct Fixture {
+    pub(crate) sim: Sim,
+    pub(crate) settings: Settings,
+    /// How long one try of a request may take.
+    pub(crate) patience: Duration,
+    clients: Clients,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    pub(crate) async fn with(config: Config) -> Self {
+        let sim = Sim::start(config).await.expect("a free port");
+        for bucket in [VENDOR, CUSTOMER] {
+            sim.state().create_bucket(bucket);
+        }
+        let settings = Settings {
+            filesystem_bucket: Some(VENDOR.into()),
+            destination_bucket: Some(CUSTOMER.into()),
+            source_endpoint_url: Some(sim.endpoint()),
+            destination_endpoint_url: Some(sim.endpoint()),
+            ..Settings::default()
+        };
+        let credentials = Credentials::new("sim-access-key", "sim-secret-key", None, None, "test");
+        let shared = aws_config::SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        let clients = Clients::new(&shared, &settings).expect("valid endpoints");
+        Self { sim, settings, patience: Duration::from_secs(30), clients }
+    }
+
+    /// A run to its end.
+    pub(crate) async fn run(&self) -> Report {
+        self.try_run(&Halt::never(), Arc::new(())).await.expect("a run")
+    }
+
+    pub(crate) async fn try_run(&self, halt: &Halt, observer: Arc<dyn Observer>) -> Result<Report, RunError> {
+        let mut plan = Plan::new(&self.settings, &Request::default()).expect("a valid plan");
+        plan.attempt_timeout = self.patience;
+        replicate(&plan, &self.clients, halt, observer).await
+    }
+
+    pub(crate) fn vendor(&self, key: &str) -> ObjectSnapshot {
+        self.sim.state().object(VENDOR, key).unwrap_or_else(|| panic!("the vendor has no {key:?}"))
+    }
+
+    pub(crate) fn customer(&self, key: &str) -> ObjectSnapshot {
+        let key = format!("filesystem/{key}");
+        self.sim.state().object(CUSTOMER, &key).unwrap_or_else(|| panic!("the customer has no {key:?}"))
+    }
+
+    /// The copy is the vendor's object in all that a customer can see of it.
+    #[track_caller]
+    pub(crate) fn assert_same(&self, key: &str) {
+        assert_eq!(visible(&self.customer(key)), visible(&self.vendor(key)), "{key:?}");
+    }
+
+    /// Nothing but listing, and nothing left open.
+    pub(crate) async fn assert_at_rest(&self) {
+        self.sim.clear_faults();
+        self.sim.reset_counters();
+        let report = self.run().await;
+        let counters = self.sim.counters();
+        assert_eq!(counters.get("ListObjectsV2"), counters.total(), "{counters}");
+        assert_eq!(report.total(|source| source.copied).objects, 0, "{report:?}");
+        assert_eq!(self.sim.state().open_uploads(CUSTOMER), []);
+    }
+}
+
+/// All of an object that CopyObject keeps; the ETag stands for its parts, too.
+pub(crate) fn visible(object: &ObjectSnapshot) -> impl PartialEq + std::fmt::Debug + use<> {
+    let mut headers = object.headers.clone();
+    // What S3 gives an object that was uploaded without one.
+    headers.content_type.get_or_insert_with(|| "binary/octet-stream".to_owned());
+    (
+        (object.size, object.etag.clone(), object.content.clone()),
+        (object.user_metadata.clone(), headers, object.tags.clone()),
+        object.checksum.value.clone(),
+    )
+}
+
+/// Keeps the outcomes.
+#[derive(Default)]
+pub(crate) struct Outcomes(std::sync::Mutex<Vec<Outcome>>);
+
+impl Observer for Outcomes {
+    fn done(&self, outcome: &Outcome) {
+        self.0.lock().expect("no panic").push(outcome.clone());
+    }
+}
+
+impl Outcomes {
+    pub(crate) fn of(&self, key: &str) -> Vec<Fate> {
+        let outcomes = self.0.lock().expect("no panic");
+        outcomes.iter().filter(|outcome| outcome.key == key).map(|outcome| outcome.fate.clone()).collect()
+    }
+}
+
+pub(crate) fn bytes(seed: u64, len: u64) -> Content {
+    Content::virtual_bytes(seed, len)
+}

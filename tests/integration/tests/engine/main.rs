@@ -1,0 +1,10 @@
+//! What the engine promises, proven over HTTP on s3-sim: it copies exactly what is new or
+//! changed, exactly as it is, whatever fails, whoever writes meanwhile, whenever it stops.
+
+mod changes;
+mod faults;
+mod fixture;
+mod model;
+mod multipart;
+mod requests;
+mod stops;

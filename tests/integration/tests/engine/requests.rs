@@ -1,0 +1,80 @@
+//! The requests that a run may send: the floor is one LIST a 1,000 keys and side, and one
+//! COPY a single-part object.
+
+use std::time::{Duration, SystemTime};
+
+use bucket_copy::{Reason, Status};
+use s3_sim::{Encryption, GeneratedKeys, Object, Pattern};
+
+use crate::fixture::{CUSTOMER, Fixture, MIB, VENDOR, bytes};
+
+#[tokio::test]
+async fn small_objects_take_one_copy_each_and_listings_one_request_a_thousand_keys() {
+    let mut fixture = Fixture::new().await;
+    let keys = GeneratedKeys::pattern(Pattern::Sequential, 2_500, 100);
+    fixture.sim.state().create_generated_bucket("generated", keys);
+    fixture.settings.filesystem_bucket = Some("generated".into());
+    let report = fixture.run().await;
+    let counters = fixture.sim.counters();
+    assert_eq!((counters.get("CopyObject"), counters.get("ListObjectsV2")), (2_500, 3 + 1), "{counters}");
+    assert_eq!(counters.total(), 2_504);
+    assert_eq!(report.requests.values().sum::<u64>(), counters.total(), "the report counts what was sent");
+    assert!(counters.peak_in_flight <= 256, "{counters}");
+    fixture.assert_at_rest().await;
+}
+
+#[tokio::test]
+async fn what_is_there_already_is_not_copied_and_what_is_extra_is_kept() {
+    let fixture = Fixture::new().await;
+    let state = fixture.sim.state();
+    for key in ["same", "grown", "rewritten"] {
+        state.put(VENDOR, key, Object::bytes("old!"));
+    }
+    fixture.run().await;
+    state.put(VENDOR, "grown", Object::bytes("grown!"));
+    state.put(VENDOR, "rewritten", Object::bytes("new!"));
+    state.put(VENDOR, "new", Object::bytes("new!"));
+    state.put(CUSTOMER, "filesystem/extra", Object::bytes("the vendor's no more"));
+    state.put(CUSTOMER, "elsewhere", Object::bytes("the customer's own"));
+
+    let report = fixture.run().await;
+    let source = &report.sources[0];
+    assert_eq!((report.status, source.copied.objects, source.unchanged.objects), (Status::Complete, 3, 1));
+    let because: Vec<_> = source.copied_because.iter().map(|(reason, count)| (*reason, *count)).collect();
+    assert_eq!(because, [(Reason::New, 1), (Reason::SizeDiffers, 1), (Reason::EtagDiffers, 1)]);
+    assert_eq!(source.only_at_destination.objects, 1);
+    for key in ["same", "grown", "rewritten", "new"] {
+        fixture.assert_same(key);
+    }
+    assert_eq!(state.keys(CUSTOMER).len(), 6);
+    fixture.assert_at_rest().await;
+}
+
+#[tokio::test]
+async fn etags_that_cannot_be_compared_leave_the_decision_to_the_times() {
+    let fixture = Fixture::new().await;
+    let state = fixture.sim.state();
+    state.set_default_encryption(CUSTOMER, Encryption::Kms("alias/backups".into()));
+    let long_ago = SystemTime::now() - Duration::from_secs(3_600);
+    for index in 0..10 {
+        state.put(VENDOR, &format!("single-{index}"), Object::new(bytes(index, 10)));
+    }
+    state.put(VENDOR, "parts", Object::new(bytes(11, 6 * MIB)).with_part_size(5 * MIB));
+    for key in state.keys(VENDOR) {
+        state.set_last_modified(VENDOR, &key, long_ago);
+    }
+    let report = fixture.run().await;
+    assert_eq!(report.sources[0].verified_by, [(bucket_copy::VerifiedBy::Checksum, 11)].into());
+
+    fixture.sim.reset_counters();
+    let report = fixture.run().await;
+    assert_eq!(report.total(|source| source.copied).objects, 0);
+    let counters = fixture.sim.counters();
+    // What LIST does not tell, whether plain ETags are MD5s, is asked once on each side.
+    assert_eq!((counters.get("HeadObject"), counters.total()), (2, 4), "{counters}");
+
+    state.put(VENDOR, "single-3", Object::new(bytes(100, 10)));
+    let report = fixture.run().await;
+    assert_eq!(report.sources[0].copied_because, [(Reason::ModifiedSince, 1)].into());
+    assert_eq!(fixture.customer("single-3").content, fixture.vendor("single-3").content);
+}

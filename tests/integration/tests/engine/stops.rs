@@ -1,0 +1,93 @@
+//! A run that is stopped ends within seconds, says what is left, leaves no upload open; run
+//! again, it ends where an undisturbed one would.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bucket_copy::{Halt, Status};
+use s3_sim::{Config, Latency, Object};
+
+use crate::fixture::{CUSTOMER, Fixture, MIB, VENDOR, bytes};
+
+fn slow_copies(copy: Duration) -> Config {
+    Config { latency: Latency { copy, ..Latency::default() }, ..Config::default() }
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_run_in_time_and_the_next_one_goes_on() {
+    let mut fixture = Fixture::with(slow_copies(Duration::from_millis(50))).await;
+    fixture.settings.max_in_flight = Some("8".into());
+    for index in 0..400 {
+        fixture.sim.state().put(VENDOR, &format!("{index:04}"), Object::new(bytes(index, 10)));
+    }
+    // 400 copies, 8 at a time, 50 ms each: 2.5 s.
+    let deadline = Instant::now() + Duration::from_millis(1_000);
+    let report = fixture.try_run(&Halt::at(deadline), Arc::new(())).await.expect("a report");
+    assert!(Instant::now() < deadline, "it answered too late");
+    assert_eq!(report.status, Status::Stopped);
+    let source = &report.sources[0];
+    let after = source.stopped_after.clone().expect("it says where it stopped");
+    assert!(source.copied.objects > 0 && source.copied.objects < 400, "{source:?}");
+    let copied = fixture.sim.state().keys(CUSTOMER);
+    assert_eq!(copied.len() as u64, source.copied.objects, "no more, no less than it said");
+    assert!(copied.iter().all(|key| *key <= format!("filesystem/{after}")), "{after}");
+
+    let report = fixture.run().await;
+    assert_eq!(
+        report.total(|source| source.unchanged).objects,
+        copied.len() as u64,
+        "nothing is copied twice"
+    );
+    assert_eq!(fixture.sim.state().keys(CUSTOMER).len(), 400);
+    fixture.assert_at_rest().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_run_aborts_its_uploads_and_reports() {
+    let fixture = Fixture::with(slow_copies(Duration::from_secs(3_600))).await;
+    for index in 0..4 {
+        let object = Object::new(bytes(index, 50 * MIB)).with_part_size(5 * MIB);
+        fixture.sim.state().put(VENDOR, &format!("parts-{index}"), object);
+    }
+    let halt = Halt::never();
+    let cancel = halt.clone();
+    fixture.sim.on_request(move |event, _| {
+        // The last upload is open: parts of all four are on their way.
+        if !event.is_before() && event.operation == "CreateMultipartUpload" && event.nth == 4 {
+            cancel.cancel();
+        }
+    });
+    let began = Instant::now();
+    let report = fixture.try_run(&halt, Arc::new(())).await.expect("a report");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!((report.status, report.sources[0].interrupted.objects), (Status::Stopped, 4));
+    assert_eq!(fixture.sim.state().open_uploads(CUSTOMER), []);
+    assert!(fixture.sim.state().keys(CUSTOMER).is_empty());
+}
+
+/// Dropped in the middle, as a killed process is: nothing half is under a final key, and the
+/// next run completes.
+#[tokio::test]
+async fn a_run_that_is_dropped_at_any_moment_and_run_again_is_complete() {
+    let fixture = Fixture::with(slow_copies(Duration::from_millis(5))).await;
+    for index in 0..60 {
+        fixture.sim.state().put(VENDOR, &format!("single-{index}"), Object::new(bytes(index, 10)));
+    }
+    for index in 0..6 {
+        let object = Object::new(bytes(100 + index, 23 * MIB)).with_part_size(5 * MIB);
+        fixture.sim.state().put(VENDOR, &format!("parts-{index}"), object);
+    }
+    for millis in [1, 3, 7, 12, 20, 30] {
+        let halt = Halt::never();
+        let run = fixture.try_run(&halt, Arc::new(()));
+        // Whether it got to its end or not is the point of trying several times.
+        drop(tokio::time::timeout(Duration::from_millis(millis), run).await);
+        for key in fixture.sim.state().keys(CUSTOMER) {
+            fixture.assert_same(key.strip_prefix("filesystem/").expect("below the prefix"));
+        }
+    }
+    assert_eq!(fixture.run().await.status, Status::Complete);
+    for key in fixture.sim.state().keys(VENDOR) {
+        fixture.assert_same(&key);
+    }
+}
