@@ -10,6 +10,7 @@ import argparse
 import json
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import urllib.request
@@ -153,6 +154,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
     parser.add_argument("--objects", type=int, help="another number of objects")
     arguments = parser.parse_args()
+    # Ended from outside, it still ends its server.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         for name in arguments.case:
             if name not in CASES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -235,6 +236,8 @@ def main() -> int:
         help="how many files; all of the crates' sources and at least 20,000 unless given",
     )
     arguments = parser.parse_args()
+    # Ended from outside, it still ends its servers and removes its folder.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # A short path: a Unix socket's may have about a hundred bytes.
     folder = Path(tempfile.mkdtemp(prefix="real-input-"))
     try:

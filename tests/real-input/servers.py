@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -187,6 +188,7 @@ def mariadb(folder: Path) -> Iterator[MariaDb]:
 @dataclass
 class Lambda:
     port: int
+    emulator: subprocess.Popen[bytes]
     function: subprocess.Popen[bytes]
     log: Path
 
@@ -194,6 +196,21 @@ class Lambda:
         """The function's answer, and what this invocation took."""
         before = self._cpu_seconds()
         started = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(self._post, event)
+            while not answer.done():
+                if self.function.poll() is not None:
+                    # The emulator would wait for another function; without it, it cannot.
+                    self.emulator.terminate()
+                    raise Failure(
+                        f"the function ended with {self.function.returncode}{self._log()}"
+                    )
+                wait([answer], 0.1)
+        seconds = time.monotonic() - started
+        usage = Usage(seconds, self._cpu_seconds() - before, peak_mib(self.function.pid))
+        return answer.result(), usage
+
+    def _post(self, event: object) -> dict:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/2015-03-31/functions/replicator/invocations",
             json.dumps(event).encode(),
@@ -201,16 +218,13 @@ class Lambda:
         )
         try:
             with urllib.request.urlopen(request, timeout=3600) as answer:
-                body = answer.read()
+                return json.loads(answer.read())
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")
-            log = self.log.read_text(errors="replace")[-3000:]
-            raise Failure(
-                f"the Lambda answered {error.code}: {said}\nits log ends:\n{log}"
-            ) from None
-        seconds = time.monotonic() - started
-        usage = Usage(seconds, self._cpu_seconds() - before, peak_mib(self.function.pid))
-        return json.loads(body), usage
+            raise Failure(f"the Lambda answered {error.code}: {said}{self._log()}") from None
+
+    def _log(self) -> str:
+        return f"\nits log ends:\n{self.log.read_text(errors='replace')[-3000:]}"
 
     def _cpu_seconds(self) -> float:
         # The fields after the command's name, which may itself hold spaces.
@@ -240,12 +254,13 @@ def function(folder: Path, environment: dict[str, str]) -> Iterator[Lambda]:
     ]
     log = folder / "function.log"
     variables = {
-        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}/.rt/replicator",
+        # With its scheme: an address that has a path is no URI without one.
+        "AWS_LAMBDA_RUNTIME_API": f"http://127.0.0.1:{port}/.rt/replicator",
         "AWS_LAMBDA_FUNCTION_NAME": "replicator",
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
         **environment,
     }
-    with server(emulator, emulator_log, dict(os.environ), lambda: listens(port), project):
+    with server(emulator, emulator_log, dict(os.environ), lambda: listens(port), project) as watch:
         with server([release_binary("replicator")], log, variables, lambda: True) as child:
-            yield Lambda(port, child, log)
+            yield Lambda(port, watch, child, log)

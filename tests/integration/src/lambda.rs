@@ -10,17 +10,17 @@ mod environment;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use hyper::Method;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::http::{self, Answer};
-use crate::process::{Output, Running, free_port};
+use crate::process::{Output, POLL, Running, free_port};
 use crate::{REGION, release_binary, tool};
 use environment::Environment;
 
@@ -100,7 +100,7 @@ impl RuntimeApi {
 /// The function behind `cargo lambda watch`.
 pub struct LambdaEmulator {
     // In the order in which they have to be dropped.
-    _function: Running,
+    function: Mutex<Running>,
     _emulator: Running,
     _project: TempDir,
     port: u16,
@@ -129,15 +129,32 @@ impl LambdaEmulator {
             })
             .await?;
         let log = Output::default();
-        let runtime_api = format!("127.0.0.1:{port}/.rt/{FUNCTION}");
+        // With its scheme: an address that has a path is no URI without one.
+        let runtime_api = format!("http://127.0.0.1:{port}/.rt/{FUNCTION}");
         let function = start_function(&runtime_api, &variables(environment), &log)?;
         Ok(LambdaEmulator { _function: function, _emulator: emulator, _project: project, port, log })
     }
 
-    /// Invokes the function with `event` and waits, for a quarter of an hour at most.
+    /// Invokes the function with `event` and waits, for a quarter of an hour at most; that the
+    /// function ends is an error, for the emulator would wait for another one.
     pub async fn invoke(&self, event: &serde_json::Value) -> Result<Answer> {
         let limit = Duration::from_secs(900);
-        http::request(Method::POST, self.port, INVOCATIONS, event.to_string(), limit).await
+        let body = event.to_string();
+        tokio::select! {
+            answer = http::request(Method::POST, self.port, INVOCATIONS, body, limit) => answer,
+            ended = self.end_of_function() => {
+                bail!("the function ended ({}); its log:\n{}", ended?, self.log())
+            }
+        }
+    }
+
+    async fn end_of_function(&self) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.function.lock().await.try_wait()? {
+                return Ok(status);
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// All that the function has logged so far.
