@@ -104,13 +104,28 @@ def fill(server: Minio, folder: Path, dump_bytes: int, files: list) -> Filled:
     return dumps + tree
 
 
+def brief(report: dict) -> str:
+    """What a report says in one line, without what is zero."""
+    said = [f"{report['status']}, ${report['cost_usd']:.4f}"]
+    for source in report["sources"]:
+        amounts = {name: value for name, value in source.items() if isinstance(value, dict)}
+        told = [
+            f"{amount['objects']:,} {name}"
+            for name, amount in amounts.items()
+            if amount.get("objects")
+        ]
+        said.append(f"{source['source']}: {', '.join(told)}")
+    said.append(", ".join(f"{count:,} {name}" for name, count in report["requests"].items()))
+    return "; ".join(said)
+
+
 def counted(server: Minio, name: str, start: Callable[[], tuple[dict, Usage]]) -> Run:
     """Runs one program and counts, at the server, the requests it sends."""
     before = server.requests()
     report, usage = start()
     requests = server.requests()
     requests.subtract(before)
-    say(f"{name}: {usage.seconds:.1f} s; it answered {json.dumps(report)}")
+    say(f"{name}: {usage.seconds:.1f} s; its report: {brief(report)}")
     return Run(name, report, usage, +requests)
 
 
