@@ -76,7 +76,7 @@ struct SourceArgs {
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "URL")]
     source_endpoint_url: Option<String>,
     /// Refuse source buckets of any other account
-    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ACCOUNT")]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ID")]
     source_bucket_owner: Option<String>,
 }
 
@@ -99,7 +99,7 @@ struct DestinationArgs {
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "URL")]
     destination_endpoint_url: Option<String>,
     /// Refuse a destination bucket of any other account
-    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ACCOUNT")]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ID")]
     destination_bucket_owner: Option<String>,
     /// Storage class of the copies [default: STANDARD]
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "CLASS")]
@@ -181,7 +181,7 @@ impl Replicate {
 
 impl RequestArgs {
     /// The request that the flags make; see [`crate::event`] for the one in a file.
-    pub(crate) fn from_flags(&self) -> Request {
+    pub(crate) fn request(&self) -> Request {
         Request {
             sources: (!self.sources.is_empty()).then(|| self.sources.clone()),
             prefix: self.prefix.clone(),

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
-use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Credentials;
-use bucket_copy::{Clients, Halt, Plan, Report, Request, Settings, Status};
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use bucket_copy::{Clients, Halt, Plan, PlanError, Request, RunError, Settings, Status};
 use s3_sim::{Config, Latency, Sim};
 
 use crate::args::Demo;
@@ -26,11 +26,14 @@ const COMMAND: Style = AnsiColor::Cyan.on_default();
 pub(crate) async fn command(_: &Demo) -> anyhow::Result<ExitCode> {
     let sim = start().await.context("the demonstration's S3 cannot be started")?;
     let settings = settings(&sim);
-    let demo = Demonstration {
+    let mut demo = Demonstration {
         plan: Plan::new(&settings, &Request::default())?,
-        clients: connect(&settings).await?,
+        clients: connect(&settings)?,
         halt: Halt::never(),
+        progress: Progress::new(manner()),
     };
+    logs::init(demo.progress.bar());
+    stop::on_signals(&demo.halt, demo.progress.bar());
 
     vendor::fill(sim.state());
     sim.state().create_bucket(CUSTOMER);
@@ -51,6 +54,9 @@ pub(crate) async fn command(_: &Demo) -> anyhow::Result<ExitCode> {
     print(&heading("2. A night later: the vendor wrote a dump, changed a file and deleted another."))?;
     let second = demo.run().await?;
     print(&report::render(&second.report, &second.reasons))?;
+    if second.report.status != Status::Complete {
+        return Ok(exit::code(second.report.status));
+    }
     print("Only what is new or changed travelled. What the vendor deleted, you keep.")?;
 
     print(&heading("3. Nothing has changed since: the run lists, and writes nothing."))?;
@@ -66,7 +72,7 @@ pub(crate) async fn command(_: &Demo) -> anyhow::Result<ExitCode> {
         vendor::DUMPS,
         vendor::FILES
     ))?;
-    Ok(exit::code(worst(&[&second.report, &third.report])))
+    Ok(exit::code(third.report.status))
 }
 
 /// What the three runs share.
@@ -74,28 +80,25 @@ struct Demonstration {
     plan: Plan,
     clients: Clients,
     halt: Halt,
+    progress: Progress,
 }
 
 impl Demonstration {
-    async fn run(&self) -> anyhow::Result<Done> {
-        let manner = match Manner::fitting(false) {
-            Manner::Bar => Manner::Bar,
-            Manner::Lines | Manner::Quiet => Manner::Quiet,
-        };
-        let mut progress = Progress::new(manner);
-        logs::init(progress.bar());
-        stop::on_signals(&self.halt, progress.bar());
-        Ok(replicate::run(&self.plan, &self.clients, &self.halt, &mut progress, false).await?)
+    async fn run(&mut self) -> Result<Done, RunError> {
+        replicate::run(&self.plan, &self.clients, &self.halt, &mut self.progress, false).await
+    }
+}
+
+/// A bar on a terminal, else nothing: the story is told on stdout.
+fn manner() -> Manner {
+    match Manner::fitting(false) {
+        Manner::Bar => Manner::Bar,
+        Manner::Lines | Manner::Quiet => Manner::Quiet,
     }
 }
 
 fn heading(text: &str) -> String {
     format!("\n{BOLD}{text}{BOLD:#}\n")
-}
-
-fn worst(reports: &[&Report]) -> Status {
-    let bad = reports.iter().map(|report| report.status).find(|status| *status != Status::Complete);
-    bad.unwrap_or(Status::Complete)
 }
 
 /// As slow as a region is to its neighbour, or about.
@@ -126,15 +129,13 @@ fn settings(sim: &Sim) -> Settings {
     }
 }
 
-/// The engine's clients, but with the credentials of the S3 that was just started.
-async fn connect(settings: &Settings) -> anyhow::Result<Clients> {
-    let clients = Clients::connect(settings).await?;
-    let with_credentials = |client: &Client| {
-        let credentials = Credentials::new("sim-access-key", "sim-secret-key", None, None, "demo");
-        Client::from_conf(client.config().to_builder().credentials_provider(credentials).build())
-    };
-    Ok(Clients {
-        source: with_credentials(&clients.source),
-        destination: with_credentials(&clients.destination),
-    })
+/// The engine's clients with the credentials of the S3 that was just started; nothing of
+/// the user's own configuration is read.
+fn connect(settings: &Settings) -> Result<Clients, PlanError> {
+    let credentials = Credentials::new("sim-access-key", "sim-secret-key", None, None, "demo");
+    let shared = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build();
+    Clients::new(&shared, settings)
 }

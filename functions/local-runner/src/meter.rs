@@ -1,10 +1,13 @@
-//! From counters to speed, share and time left. Pure.
+//! From counters to speed, share and time left.
 //!
 //! An object weighs its bytes and what its request costs besides, so that a million small
 //! files and one large dump both move the bar evenly.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use bucket_copy::{Fate, Outcome};
 
 /// What a request takes, in bytes that S3 could have moved meanwhile.
 const REQUEST: u64 = 256 << 10;
@@ -50,6 +53,48 @@ impl Snapshot {
     /// knows what comes after them.
     pub(crate) fn is_all_found(&self, most: u64) -> bool {
         self.found.saturating_sub(self.done) < most
+    }
+}
+
+/// The counters that a run moves.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    listed: AtomicU64,
+    found: AtomicU64,
+    found_bytes: AtomicU64,
+    done: AtomicU64,
+    moved: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn listed(&self) {
+        self.listed.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn found(&self, bytes: u64) {
+        self.found.fetch_add(1, Relaxed);
+        self.found_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn moved(&self, bytes: u64) {
+        self.moved.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn done(&self, outcome: &Outcome) {
+        self.done.fetch_add(1, Relaxed);
+        self.failed.fetch_add(u64::from(matches!(outcome.fate, Fate::Failed(_))), Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            listed: self.listed.load(Relaxed),
+            found: self.found.load(Relaxed),
+            found_bytes: self.found_bytes.load(Relaxed),
+            done: self.done.load(Relaxed),
+            moved: self.moved.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+        }
     }
 }
 

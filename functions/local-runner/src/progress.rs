@@ -4,62 +4,18 @@
 use std::io::{self, IsTerminal};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
-use bucket_copy::{Fate, Outcome};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::meter::{Meter, Snapshot};
+use crate::meter::{Counts, Meter, Snapshot};
 use crate::quantity::{bytes, count, duration, number};
 
 const FRAME: Duration = Duration::from_millis(100);
 const LINE: Duration = Duration::from_secs(10);
-
-/// The counters that a run moves.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    listed: AtomicU64,
-    found: AtomicU64,
-    found_bytes: AtomicU64,
-    done: AtomicU64,
-    moved: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Counts {
-    pub(crate) fn listed(&self) {
-        self.listed.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn found(&self, bytes: u64) {
-        self.found.fetch_add(1, Relaxed);
-        self.found_bytes.fetch_add(bytes, Relaxed);
-    }
-
-    pub(crate) fn moved(&self, bytes: u64) {
-        self.moved.fetch_add(bytes, Relaxed);
-    }
-
-    pub(crate) fn done(&self, outcome: &Outcome) {
-        self.done.fetch_add(1, Relaxed);
-        self.failed.fetch_add(u64::from(matches!(outcome.fate, Fate::Failed(_))), Relaxed);
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            listed: self.listed.load(Relaxed),
-            found: self.found.load(Relaxed),
-            found_bytes: self.found_bytes.load(Relaxed),
-            done: self.done.load(Relaxed),
-            moved: self.moved.load(Relaxed),
-            failed: self.failed.load(Relaxed),
-        }
-    }
-}
 
 /// How a run's progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +36,7 @@ impl Manner {
     }
 }
 
-/// Progress being shown until it is finished.
+/// Shows one run after another.
 pub(crate) struct Progress {
     manner: Manner,
     bar: ProgressBar,
@@ -96,7 +52,7 @@ impl Progress {
             Manner::Bar => ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10)),
             Manner::Lines | Manner::Quiet => ProgressBar::hidden(),
         };
-        if let Ok(style) = ProgressStyle::with_template("{prefix}\n{wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{prefix}\n{msg}") {
             bar.set_style(style);
         }
         Self { manner, bar, counts: Arc::default(), began: Instant::now(), drawing: None }
@@ -107,20 +63,20 @@ impl Progress {
         &self.bar
     }
 
-    pub(crate) fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
-    }
-
-    /// Begins to show a run with at most `most` requests at once.
-    pub(crate) fn begin(&mut self, most: usize) {
+    /// Begins to show a run with at most `most` requests at once, which moves the counters
+    /// that this answers.
+    pub(crate) fn begin(&mut self, most: usize) -> Arc<Counts> {
         self.began = Instant::now();
+        self.counts = Arc::default();
+        self.bar.reset();
         let most = most as u64;
-        let (counts, bar, began) = (self.counts(), self.bar.clone(), self.began);
+        let (counts, bar, began) = (Arc::clone(&self.counts), self.bar.clone(), self.began);
         self.drawing = match self.manner {
             Manner::Bar => Some(tokio::spawn(draw(counts, bar, began, most))),
             Manner::Lines => Some(tokio::spawn(report(counts, began, most))),
             Manner::Quiet => None,
         };
+        Arc::clone(&self.counts)
     }
 
     /// Takes the bar away; says the last plain line.

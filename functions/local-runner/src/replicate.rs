@@ -11,14 +11,15 @@ use bucket_copy::{
 };
 
 use crate::args::{OutputArgs, Replicate};
-use crate::progress::{Counts, Manner, Progress};
+use crate::meter::Counts;
+use crate::progress::{Manner, Progress};
 use crate::{event, exit, list, logs, report, stop};
 
 pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
     let settings = args.settings();
     let request = match &args.request.event {
         Some(file) => event::read(file)?,
-        None => args.request.from_flags(),
+        None => args.request.request(),
     };
     let plan = Plan::new(&settings, &request)?;
 
@@ -56,8 +57,8 @@ pub(crate) async fn run(
     progress: &mut Progress,
     list: bool,
 ) -> Result<Done, RunError> {
-    let watch = Arc::new(Watch { counts: progress.counts(), reasons: Mutex::default(), list });
-    progress.begin(plan.max_in_flight);
+    let counts = progress.begin(plan.max_in_flight);
+    let watch = Arc::new(Watch { counts, reasons: Mutex::default(), list });
     let report = bucket_copy::replicate(plan, clients, halt, Arc::clone(&watch) as Arc<dyn Observer>).await;
     progress.finish();
     let reasons = std::mem::take(&mut *watch.reasons.lock().unwrap_or_else(PoisonError::into_inner));

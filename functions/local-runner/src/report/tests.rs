@@ -1,4 +1,6 @@
-use bucket_copy::{FailedObject, Failure, SourceName};
+use std::collections::BTreeMap;
+
+use bucket_copy::{Amount, FailedObject, Failure, Operation, Reason, SourceName, Status, VerifiedBy};
 use jiff::Timestamp;
 
 use super::*;

@@ -22,11 +22,7 @@ fn slow_world() -> World {
 
 /// Starts a run and waits until the parts of the large dump are being copied.
 fn start(world: &World) -> Running {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_local-runner"));
-    command.env_clear().envs(world.environment()).arg("replicate");
-    command.args(["--database-bucket", DUMPS, "--destination-bucket", CUSTOMER]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
-    let run = Running(child);
+    let run = Running::replicate(world);
     until("the parts are being copied", || {
         world.copies().len() == 3 && world.sim.counters().get("UploadPartCopy") == 10
     });
@@ -46,6 +42,13 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 struct Running(Child);
 
 impl Running {
+    fn replicate(world: &World) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_local-runner"));
+        command.env_clear().envs(world.environment()).arg("replicate");
+        command.args(["--database-bucket", DUMPS, "--destination-bucket", CUSTOMER]);
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started"))
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).expect("it still runs");
     }
@@ -63,10 +66,18 @@ impl Running {
     }
 
     fn stdout(&mut self) -> String {
-        let mut text = String::new();
-        self.0.stdout.take().expect("piped").read_to_string(&mut text).expect("UTF-8");
-        text
+        read(self.0.stdout.take().expect("piped"))
     }
+
+    fn stderr(&mut self) -> String {
+        read(self.0.stderr.take().expect("piped"))
+    }
+}
+
+fn read(mut pipe: impl Read) -> String {
+    let mut text = String::new();
+    pipe.read_to_string(&mut text).expect("UTF-8");
+    text
 }
 
 impl Drop for Running {
@@ -114,4 +125,18 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(status.code(), Some(1));
     assert!(took < Duration::from_secs(1), "took {took:?}");
     assert_eq!(run.stdout(), "", "it did not wait for its report");
+}
+
+#[test]
+fn a_signal_before_the_first_page_says_that_nothing_was_written() {
+    let latency = Latency { list: 2 * LIMIT, ..Latency::default() };
+    let world = World::with(Config { latency, ..Config::default() });
+    let mut run = Running::replicate(&world);
+    until("a listing is under way", || world.sim.counters().get("ListObjectsV2") > 0);
+    run.signal(Signal::INT);
+    let (status, took) = run.end();
+    assert_eq!(status.code(), Some(1));
+    assert!(took < Duration::from_secs(10), "took {took:?}");
+    assert_contains(&run.stderr(), &["error: stopped before anything was looked at; nothing was written"]);
+    world.assert_nothing_written();
 }

@@ -1,0 +1,101 @@
+//! The last lines: how a run ended, what to do next, and what it took.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bucket_copy::{Operation, Report, Status};
+
+use super::{BAD, CARE, GOOD, WIDTH};
+use crate::quantity::{count, duration, number, usd};
+
+/// How it ended, and what it took.
+pub(crate) fn verdict(report: &Report) -> String {
+    let (style, word, rest) = match (report.status, report.dry_run) {
+        (Status::Complete, false) => {
+            (GOOD, "Complete", "the destination has everything that was asked for.".to_owned())
+        }
+        (Status::Complete | Status::ObjectsMissing, true) => {
+            (GOOD, "Dry run", "nothing was written.".to_owned())
+        }
+        (Status::ObjectsMissing, false) => (CARE, "Not complete", missing(report)),
+        (Status::Stopped, _) => {
+            (CARE, "Stopped", "run again to go on; what is there already is not copied twice.".to_owned())
+        }
+        (Status::Failed, _) => {
+            (BAD, "Failed", "a source could not be listed to its end; run again.".to_owned())
+        }
+    };
+    let mut text = format!("{style}{word}:{style:#} {rest}\n");
+    if let Some(price) = report.forecast_usd {
+        let requests: u64 = report.forecast.values().sum();
+        let head = match requests {
+            0 => "There is nothing to copy.".to_owned(),
+            _ => format!(
+                "To copy it takes {}, {} (without transfer and storage): {}",
+                count(requests, "request"),
+                usd(price),
+                operations(&report.forecast)
+            ),
+        };
+        text.push_str(&wrap(&head));
+    }
+    let requests: u64 = report.requests.values().sum();
+    let head = format!(
+        "{}, {}, in {}: {}",
+        count(requests, "request"),
+        usd(report.cost_usd),
+        duration(Duration::try_from_secs_f64(report.seconds).unwrap_or_default()),
+        operations(&report.requests)
+    );
+    text.push_str(&wrap(&head));
+    text
+}
+
+fn missing(report: &Report) -> String {
+    let (failed, archived) = (report.total(|s| s.failed).objects, report.total(|s| s.archived).objects);
+    match (failed, archived) {
+        (failed, 0) => format!("{} failed.", count(failed, "object")),
+        (0, archived) => format!("{} archived at the source.", are(archived)),
+        (failed, archived) => {
+            format!("{} failed, {} archived at the source.", count(failed, "object"), are(archived))
+        }
+    }
+}
+
+fn are(objects: u64) -> String {
+    format!("{} {}", count(objects, "object"), if objects == 1 { "is" } else { "are" })
+}
+
+/// `3,000 CopyObject, 8 ListObjectsV2`, the most frequent first.
+fn operations(requests: &BTreeMap<Operation, u64>) -> String {
+    let mut requests: Vec<_> = requests.iter().collect();
+    requests.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let named: Vec<_> = requests
+        .iter()
+        .map(|(operation, count)| format!("{}{NO_BREAK}{operation}", number(**count)))
+        .collect();
+    named.join(", ")
+}
+
+/// Stands where [`wrap`] must not break a line.
+const NO_BREAK: char = '\u{a0}';
+
+/// Lines of at most [`WIDTH`] columns, those after the first indented.
+fn wrap(text: &str) -> String {
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > WIDTH {
+            lines.push_str("\n  ");
+            column = 2;
+        } else if column > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(&word.replace(NO_BREAK, " "));
+        column += width;
+    }
+    lines.push('\n');
+    lines
+}
