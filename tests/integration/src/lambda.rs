@@ -132,7 +132,13 @@ impl LambdaEmulator {
         // With its scheme: an address that has a path is no URI without one.
         let runtime_api = format!("http://127.0.0.1:{port}/.rt/{FUNCTION}");
         let function = start_function(&runtime_api, &variables(environment), &log)?;
-        Ok(LambdaEmulator { function: Mutex::new(function), _emulator: emulator, _project: project, port, log })
+        Ok(LambdaEmulator {
+            function: Mutex::new(function),
+            _emulator: emulator,
+            _project: project,
+            port,
+            log,
+        })
     }
 
     /// Invokes the function with `event` and waits, for a quarter of an hour at most; that the
