@@ -1,6 +1,7 @@
 //! The flow of a run: list both sides, join, decide, copy, record. Copying begins with the
 //! first page, and stops admitting objects when [`Halt`] says so.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +23,8 @@ pub trait Observer: Send + Sync {
     fn found(&self, _bytes: u64) {}
     /// Bytes arrived at the destination: a whole object's or a part's.
     fn moved(&self, _bytes: u64) {}
+    /// A source is listed to its end: all its objects that are to be copied were found.
+    fn all_found(&self) {}
     /// An object was dealt with.
     fn done(&self, _outcome: &Outcome) {}
 }
@@ -76,7 +79,9 @@ async fn run(
             observer: Arc::clone(&observer),
             join,
             tally,
+            waiting: VecDeque::new(),
             last: String::new(),
+            admitted: String::new(),
         });
     }
     let tallies = futures_util::future::join_all(sources.into_iter().map(SourceRun::finish)).await;
@@ -114,36 +119,51 @@ struct SourceRun<'a> {
     observer: Arc<dyn Observer>,
     join: Join,
     tally: Tally,
+    /// To be copied when there is room.
+    waiting: VecDeque<(Entry, Reason)>,
     /// The last key that was decided on.
     last: String,
+    /// The last key that a copy was begun for.
+    admitted: String,
 }
+
+/// How far the listing runs ahead of the copies: enough to tell how much there is to do,
+/// little enough to hold (2 MiB).
+const AHEAD: usize = 10_000;
 
 impl SourceRun<'_> {
     async fn finish(mut self) -> Tally {
         let mut copies = JoinSet::new();
         // A few more than the requests in flight, so that none waits for a task to be made.
         let room = self.job.caller.pace.most() * 5 / 4 + 1;
-        let job = Arc::clone(&self.job);
-        let halt = &job.caller.halt;
-        loop {
+        let halt = self.job.caller.halt.clone();
+        let mut listed = false;
+        while !(listed && self.waiting.is_empty()) {
             if halt.is_draining() || self.is_refused() || self.tally.report.error.is_some() {
-                self.tally.report.stopped_after = Some(std::mem::take(&mut self.last));
+                self.stop();
                 break;
+            }
+            while copies.len() < room
+                && let Some((entry, reason)) = self.waiting.pop_front()
+            {
+                self.admitted.clone_from(&entry.key);
+                let job = Arc::clone(&self.job);
+                copies.spawn(async move { job.copy(entry, reason).await });
             }
             tokio::select! {
                 biased;
                 Some(outcome) = copies.join_next() => self.record(&joined(outcome)),
                 () = halt.draining() => {}
-                pair = self.join.next(), if copies.len() < room => match pair {
-                    Ok(None) => break,
-                    Ok(Some(pair)) => if let Some((entry, reason)) = self.consider(pair).await {
-                        let job = Arc::clone(&self.job);
-                        copies.spawn(async move { job.copy(entry, reason).await });
-                    },
-                    Err(error) => {
-                        self.fail(&error);
-                        break;
+                pair = self.join.next(), if !listed && self.waiting.len() < AHEAD => match pair {
+                    Ok(Some(pair)) => {
+                        let to_copy = self.consider(pair).await;
+                        self.waiting.extend(to_copy);
                     }
+                    Ok(None) => {
+                        listed = true;
+                        self.observer.all_found();
+                    }
+                    Err(error) => self.fail(&error),
                 },
             }
         }
@@ -214,10 +234,10 @@ impl SourceRun<'_> {
                 bucket = self.job.source.bucket,
                 key = outcome.key,
                 error = failure.error,
-                message = failure.message,
                 remedy = failure.remedy,
                 request_id = failure.request_id,
-                "not copied"
+                "not copied: {}",
+                failure.message
             );
         }
         // Not this object's fault: the next one would be refused, too.
@@ -230,13 +250,17 @@ impl SourceRun<'_> {
         self.observer.done(outcome);
     }
 
+    /// Notes up to where everything was dealt with, or is being copied.
+    fn stop(&mut self) {
+        let after = if self.waiting.is_empty() { &self.last } else { &self.admitted };
+        self.tally.report.stopped_after = Some(after.clone());
+    }
+
     /// The rest of the source could not be listed.
     fn fail(&mut self, error: &RunError) {
-        let report = &mut self.tally.report;
-        report.stopped_after = Some(std::mem::take(&mut self.last));
         // A stop that interrupts a listing is no error.
         if error.name() != S3ErrorKind::Stopped.name() {
-            report.error = Some(Failure {
+            self.tally.report.error = Some(Failure {
                 error: error.name().into(),
                 message: match std::error::Error::source(error) {
                     Some(cause) => format!("{error}: {cause}"),

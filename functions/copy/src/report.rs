@@ -244,7 +244,7 @@ pub struct SourceReport {
     /// Copied and verified; in a dry run, what would be copied.
     pub copied: Amount,
     /// Of these, by why they were copied.
-    pub copied_because: BTreeMap<Reason, u64>,
+    pub copied_because: BTreeMap<Reason, Amount>,
     /// Of these, by what proved them; empty in a dry run.
     pub verified_by: BTreeMap<VerifiedBy, u64>,
     /// Not copied for an error.
@@ -369,13 +369,13 @@ impl Tally {
         match &outcome.fate {
             Fate::Copied { reason, verified_by, overwritten } => {
                 report.copied.add(outcome.size);
-                *report.copied_because.entry(*reason).or_default() += 1;
+                report.copied_because.entry(*reason).or_default().add(outcome.size);
                 *report.verified_by.entry(*verified_by).or_default() += 1;
                 report.overwritten += u64::from(*overwritten);
             }
             Fate::WouldCopy { reason } => {
                 report.copied.add(outcome.size);
-                *report.copied_because.entry(*reason).or_default() += 1;
+                report.copied_because.entry(*reason).or_default().add(outcome.size);
             }
             Fate::Archived => report.archived.add(outcome.size),
             Fate::Gone => report.gone.add(outcome.size),

@@ -11,12 +11,12 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
-use bucket_copy::{Clients, Halt, Plan, PlanError, Request, RunError, Settings, Status};
+use bucket_copy::{Clients, Halt, Plan, PlanError, Report, Request, RunError, Settings, Status};
 use s3_sim::{Config, Latency, Sim};
 
 use crate::args::Demo;
 use crate::progress::{Manner, Progress};
-use crate::replicate::{self, Done, print};
+use crate::replicate::{self, print};
 use crate::{exit, logs, report, stop};
 
 const CUSTOMER: &str = "my-company-backups";
@@ -45,23 +45,23 @@ pub(crate) async fn command(_: &Demo) -> anyhow::Result<ExitCode> {
 
     print(&heading("1. The first run copies everything."))?;
     let first = demo.run().await?;
-    print(&report::render(&first.report, &first.reasons))?;
-    if first.report.status != Status::Complete {
-        return Ok(exit::code(first.report.status));
+    print(&report::render(&first))?;
+    if first.status != Status::Complete {
+        return Ok(exit::code(first.status));
     }
 
     vendor::work_a_night(sim.state());
     print(&heading("2. A night later: the vendor wrote a dump, changed a file and deleted another."))?;
     let second = demo.run().await?;
-    print(&report::render(&second.report, &second.reasons))?;
-    if second.report.status != Status::Complete {
-        return Ok(exit::code(second.report.status));
+    print(&report::render(&second))?;
+    if second.status != Status::Complete {
+        return Ok(exit::code(second.status));
     }
     print("Only what is new or changed travelled. What the vendor deleted, you keep.")?;
 
     print(&heading("3. Nothing has changed since: the run lists, and writes nothing."))?;
     let third = demo.run().await?;
-    print(&report::verdict(&third.report))?;
+    print(&report::verdict(&third))?;
 
     print(&format!(
         "\n{BOLD}Now with your own buckets.{BOLD:#} While --dry-run is there, nothing is written:\n\
@@ -72,7 +72,7 @@ pub(crate) async fn command(_: &Demo) -> anyhow::Result<ExitCode> {
         vendor::DUMPS,
         vendor::FILES
     ))?;
-    Ok(exit::code(third.report.status))
+    Ok(exit::code(third.status))
 }
 
 /// What the three runs share.
@@ -84,7 +84,7 @@ struct Demonstration {
 }
 
 impl Demonstration {
-    async fn run(&mut self) -> Result<Done, RunError> {
+    async fn run(&mut self) -> Result<Report, RunError> {
         replicate::run(&self.plan, &self.clients, &self.halt, &mut self.progress, false).await
     }
 }

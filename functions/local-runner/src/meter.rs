@@ -29,6 +29,8 @@ pub(crate) struct Snapshot {
     pub(crate) moved: u64,
     /// Objects that failed.
     pub(crate) failed: u64,
+    /// Sources whose listing goes on: what is found is not yet all there is.
+    pub(crate) listing: u64,
 }
 
 impl Snapshot {
@@ -47,13 +49,6 @@ impl Snapshot {
         let share = u128::from(self.position()) * 100 / u128::from(self.length().max(1));
         u64::try_from(share).unwrap_or(100)
     }
-
-    /// Whether what was found so far is likely all there is. The engine lists no further
-    /// than it needs to keep `most` requests in flight: while that many objects wait, nobody
-    /// knows what comes after them.
-    pub(crate) fn is_all_found(&self, most: u64) -> bool {
-        self.found.saturating_sub(self.done) < most
-    }
 }
 
 /// The counters that a run moves.
@@ -65,9 +60,19 @@ pub(crate) struct Counts {
     done: AtomicU64,
     moved: AtomicU64,
     failed: AtomicU64,
+    listing: AtomicU64,
 }
 
 impl Counts {
+    /// For a run over this many sources.
+    pub(crate) fn new(sources: usize) -> Self {
+        Self { listing: AtomicU64::new(sources as u64), ..Self::default() }
+    }
+
+    pub(crate) fn all_found(&self) {
+        self.listing.fetch_sub(1, Relaxed);
+    }
+
     pub(crate) fn listed(&self) {
         self.listed.fetch_add(1, Relaxed);
     }
@@ -94,6 +99,7 @@ impl Counts {
             done: self.done.load(Relaxed),
             moved: self.moved.load(Relaxed),
             failed: self.failed.load(Relaxed),
+            listing: self.listing.load(Relaxed),
         }
     }
 }
@@ -140,7 +146,15 @@ mod tests {
     use super::*;
 
     fn at(done: u64) -> Snapshot {
-        Snapshot { listed: 100, found: 100, found_bytes: 100 << 20, done, moved: done << 20, failed: 0 }
+        Snapshot {
+            listed: 100,
+            found: 100,
+            found_bytes: 100 << 20,
+            done,
+            moved: done << 20,
+            failed: 0,
+            listing: 0,
+        }
     }
 
     #[test]
@@ -164,11 +178,5 @@ mod tests {
         let empty = Snapshot { done: 7, ..Snapshot::default() };
         assert_eq!((empty.position(), empty.length(), empty.percent()), (0, 0, 0));
         assert_eq!((at(50).percent(), at(100).percent()), (50, 100));
-    }
-
-    #[test]
-    fn no_share_is_told_while_the_listing_is_held_back() {
-        assert!(!at(0).is_all_found(100));
-        assert!(at(1).is_all_found(100));
     }
 }

@@ -63,17 +63,16 @@ impl Progress {
         &self.bar
     }
 
-    /// Begins to show a run with at most `most` requests at once, which moves the counters
-    /// that this answers.
-    pub(crate) fn begin(&mut self, most: usize) -> Arc<Counts> {
+    /// Begins to show a run over this many sources, which moves the counters that this
+    /// answers.
+    pub(crate) fn begin(&mut self, sources: usize) -> Arc<Counts> {
         self.began = Instant::now();
-        self.counts = Arc::default();
+        self.counts = Arc::new(Counts::new(sources));
         self.bar.reset();
-        let most = most as u64;
         let (counts, bar, began) = (Arc::clone(&self.counts), self.bar.clone(), self.began);
         self.drawing = match self.manner {
-            Manner::Bar => Some(tokio::spawn(draw(counts, bar, began, most))),
-            Manner::Lines => Some(tokio::spawn(report(counts, began, most))),
+            Manner::Bar => Some(tokio::spawn(draw(counts, bar, began))),
+            Manner::Lines => Some(tokio::spawn(report(counts, began))),
             Manner::Quiet => None,
         };
         Arc::clone(&self.counts)
@@ -102,7 +101,7 @@ impl Drop for Progress {
 
 const WIDTH: u64 = 40;
 
-async fn draw(counts: Arc<Counts>, bar: ProgressBar, began: Instant, most: u64) {
+async fn draw(counts: Arc<Counts>, bar: ProgressBar, began: Instant) {
     let colored = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let style = if colored { AnsiColor::Cyan.on_default() } else { Style::new() };
     let mut meter = Meter::default();
@@ -112,7 +111,7 @@ async fn draw(counts: Arc<Counts>, bar: ProgressBar, began: Instant, most: u64) 
         frames.tick().await;
         let now = counts.snapshot();
         meter.note(began.elapsed(), now);
-        let known = now.is_all_found(most);
+        let known = now.listing == 0;
         let rest = match (known, meter.left()) {
             (true, Some(left)) => format!("{:>3}%  {} left", now.percent(), duration(left)),
             (true, None) => format!("{:>3}%", now.percent()),
@@ -125,7 +124,7 @@ async fn draw(counts: Arc<Counts>, bar: ProgressBar, began: Instant, most: u64) 
     }
 }
 
-async fn report(counts: Arc<Counts>, began: Instant, most: u64) {
+async fn report(counts: Arc<Counts>, began: Instant) {
     let mut meter = Meter::default();
     let mut frames = tokio::time::interval(Duration::from_secs(1));
     let mut said = began;
@@ -135,7 +134,7 @@ async fn report(counts: Arc<Counts>, began: Instant, most: u64) {
         meter.note(began.elapsed(), now);
         if said.elapsed() >= LINE {
             said = Instant::now();
-            eprintln!("{}", line(&now, &meter, now.is_all_found(most)));
+            eprintln!("{}", line(&now, &meter, now.listing == 0));
         }
     }
 }
@@ -194,6 +193,7 @@ mod tests {
             done: 1_000,
             moved: 2 << 30,
             failed: 3,
+            listing: 0,
         };
         meter.note(Duration::from_secs(4), now);
         assert_eq!(

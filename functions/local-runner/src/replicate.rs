@@ -1,14 +1,11 @@
 //! `local-runner replicate`: from arguments to a report.
 
-use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context;
-use bucket_copy::{
-    Amount, Clients, Fate, Halt, Observer, Outcome, Plan, Reason, Report, RunError, SourceName,
-};
+use bucket_copy::{Clients, Halt, Observer, Outcome, Plan, Report, RunError};
 
 use crate::args::{OutputArgs, Replicate};
 use crate::meter::Counts;
@@ -29,25 +26,16 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
     stop::on_signals(&halt, progress.bar());
     let clients = Clients::connect(&settings).await?;
 
-    let done = run(&plan, &clients, &halt, &mut progress, args.output.list).await?;
+    let report = run(&plan, &clients, &halt, &mut progress, args.output.list).await?;
     let text = match args.output.json {
-        true => serde_json::to_string_pretty(&done.report).context("the report cannot be written as JSON")?,
-        false => report::render(&done.report, &done.reasons),
+        true => serde_json::to_string_pretty(&report).context("the report cannot be written as JSON")?,
+        false => report::render(&report),
     };
     // The list and the report are on one stdout.
     let gap = if args.output.list { "\n" } else { "" };
     print(&format!("{gap}{text}"))?;
-    Ok(exit::code(done.report.status))
+    Ok(exit::code(report.status))
 }
-
-/// A run's report, and what it does not tell: the bytes by the reason.
-pub(crate) struct Done {
-    pub(crate) report: Report,
-    pub(crate) reasons: Reasons,
-}
-
-/// What was copied, or would be, by why.
-pub(crate) type Reasons = BTreeMap<(SourceName, Reason), Amount>;
 
 /// Runs `plan` while `progress` shows it.
 pub(crate) async fn run(
@@ -56,19 +44,16 @@ pub(crate) async fn run(
     halt: &Halt,
     progress: &mut Progress,
     list: bool,
-) -> Result<Done, RunError> {
-    let counts = progress.begin(plan.max_in_flight);
-    let watch = Arc::new(Watch { counts, reasons: Mutex::default(), list });
-    let report = bucket_copy::replicate(plan, clients, halt, Arc::clone(&watch) as Arc<dyn Observer>).await;
+) -> Result<Report, RunError> {
+    let counts = progress.begin(plan.sources.len());
+    let report = bucket_copy::replicate(plan, clients, halt, Arc::new(Watch { counts, list })).await;
     progress.finish();
-    let reasons = std::mem::take(&mut *watch.reasons.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(Done { report: report?, reasons })
+    report
 }
 
 /// Passes on what the engine tells.
 struct Watch {
     counts: Arc<Counts>,
-    reasons: Mutex<Reasons>,
     list: bool,
 }
 
@@ -81,18 +66,16 @@ impl Observer for Watch {
         self.counts.found(bytes);
     }
 
+    fn all_found(&self) {
+        self.counts.all_found();
+    }
+
     fn moved(&self, bytes: u64) {
         self.counts.moved(bytes);
     }
 
     fn done(&self, outcome: &Outcome) {
         self.counts.done(outcome);
-        if let Fate::Copied { reason, .. } | Fate::WouldCopy { reason } = outcome.fate {
-            let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-            let amount = reasons.entry((outcome.source, reason)).or_default();
-            amount.objects += 1;
-            amount.bytes += outcome.size;
-        }
         if self.list {
             list::print(outcome);
         }

@@ -13,7 +13,6 @@ use anstyle::{AnsiColor, Style};
 use bucket_copy::{Report, SourceReport};
 
 use crate::escape::escape;
-use crate::replicate::Reasons;
 use rows::{Widths, rows};
 pub(crate) use verdict::verdict;
 
@@ -28,9 +27,9 @@ const PLAIN: Style = Style::new();
 const WIDTH: usize = 80;
 
 /// The whole report.
-pub(crate) fn render(report: &Report, reasons: &Reasons) -> String {
+pub(crate) fn render(report: &Report) -> String {
     let mut text = String::new();
-    let blocks: Vec<_> = report.sources.iter().map(|source| rows(source, report.dry_run, reasons)).collect();
+    let blocks: Vec<_> = report.sources.iter().map(|source| rows(source, report.dry_run)).collect();
     let widths = Widths::of(blocks.iter().flatten());
     for (source, rows) in report.sources.iter().zip(&blocks) {
         header(&mut text, source);

@@ -8,7 +8,6 @@ use bucket_copy::{Amount, Reason, SourceReport, VerifiedBy};
 use super::{BAD, CARE, DIM, PLAIN};
 use crate::escape::escape;
 use crate::quantity::{bytes, count, number};
-use crate::replicate::Reasons;
 
 /// A line of a source's block.
 pub(super) struct Row {
@@ -58,7 +57,7 @@ impl Row {
     }
 }
 
-pub(super) fn rows(source: &SourceReport, dry_run: bool, reasons: &Reasons) -> Vec<Row> {
+pub(super) fn rows(source: &SourceReport, dry_run: bool) -> Vec<Row> {
     let always = |label, amount, note: String| Some(Row { style: PLAIN, label, amount: Some(amount), note });
     let some = |style, label, amount: Amount, note: &str| {
         (amount.objects > 0).then(|| Row { style, label, amount: Some(amount), note: note.to_owned() })
@@ -69,7 +68,7 @@ pub(super) fn rows(source: &SourceReport, dry_run: bool, reasons: &Reasons) -> V
     rows.push(some(PLAIN, "left out", source.left_out, "not modified after the time given"));
     if dry_run {
         rows.push(always("would copy", source.copied, String::new()));
-        for ((_, reason), amount) in reasons.iter().filter(|((name, _), _)| *name == source.source) {
+        for (reason, amount) in &source.copied_because {
             rows.push(some(DIM, because(*reason), *amount, ""));
         }
     } else {
@@ -106,8 +105,8 @@ fn because(reason: Reason) -> &'static str {
 
 /// `12 new, 3 changed; verified by ETag`.
 fn copied(source: &SourceReport) -> String {
-    let new = source.copied_because.get(&Reason::New).copied().unwrap_or(0);
-    let changed = source.copied_because.values().sum::<u64>() - new;
+    let new = source.copied_because.get(&Reason::New).map_or(0, |amount| amount.objects);
+    let changed = source.copied.objects - new;
     let mut parts = Vec::new();
     if new > 0 {
         parts.push(format!("{} new", number(new)));

@@ -19,7 +19,8 @@ fn source(name: SourceName, bucket: &str) -> SourceReport {
         unchanged: amount(12_340, 4 << 30),
         left_out: Amount::default(),
         copied: amount(5, 1 << 30),
-        copied_because: [(Reason::New, 3), (Reason::EtagDiffers, 2)].into(),
+        copied_because: [(Reason::New, amount(3, 1 << 20)), (Reason::EtagDiffers, amount(2, 1023 << 20))]
+            .into(),
         verified_by: [(VerifiedBy::Etag, 5)].into(),
         failed: Amount::default(),
         archived: Amount::default(),
@@ -48,11 +49,7 @@ fn report(status: Status, sources: Vec<SourceReport>) -> Report {
 }
 
 fn shown(report: &Report) -> String {
-    shown_with(report, &Reasons::new())
-}
-
-fn shown_with(report: &Report, reasons: &Reasons) -> String {
-    let text = anstream::adapter::strip_str(&render(report, reasons)).to_string();
+    let text = anstream::adapter::strip_str(&render(report)).to_string();
     assert!(text.lines().all(|line| !line.ends_with(' ')), "{text}");
     text
 }
@@ -75,7 +72,7 @@ fn a_run_is_two_blocks_and_a_verdict() {
         listed: amount(7, 700),
         unchanged: Amount::default(),
         copied: amount(7, 700),
-        copied_because: [(Reason::New, 7)].into(),
+        copied_because: [(Reason::New, amount(7, 700))].into(),
         only_at_destination: amount(1, 1536),
         ..source(SourceName::Filesystem, "backup-fs-my-environment-name")
     };
@@ -172,18 +169,13 @@ fn a_listing_that_broke_off_is_no_complete_run() {
 #[test]
 fn a_dry_run_tells_the_reasons_and_the_price() {
     let source = SourceReport { verified_by: BTreeMap::new(), ..source(SourceName::Database, "b") };
-    let reasons = Reasons::from([
-        ((SourceName::Database, Reason::New), amount(3, 1 << 20)),
-        ((SourceName::Database, Reason::EtagDiffers), amount(2, 1023 << 20)),
-        ((SourceName::Filesystem, Reason::New), amount(9, 9)),
-    ]);
     let dry = Report {
         dry_run: true,
         forecast: [(Operation::CopyObject, 5_000_000)].into(),
         forecast_usd: Some(25.0),
         ..report(Status::Complete, vec![source])
     };
-    let text = shown_with(&dry, &reasons);
+    let text = shown(&dry);
     let expected = "
   would copy           5  1.00 GiB
     new                3  1.00 MiB

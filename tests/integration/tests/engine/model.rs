@@ -77,7 +77,10 @@ fn contents(fixture: &Fixture, bucket: &str) -> BTreeMap<String, String> {
     state.keys(bucket).into_iter().map(|key| (key.clone(), format!("{:?}", visible(&object(&key))))).collect()
 }
 
-async fn check(before: Vec<Change>, rounds: Vec<(Vec<Change>, Vec<(FaultKind, f64)>)>) {
+/// What the vendor does before a run, and how often the run's requests go wrong.
+type Round = (Vec<Change>, Vec<(FaultKind, f64)>);
+
+async fn check(before: Vec<Change>, rounds: Vec<Round>) {
     let mut fixture = Fixture::new().await;
     fixture.patience = Duration::from_secs(5);
     apply(&fixture, CUSTOMER, "filesystem/", &before);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use bucket_copy::{Reason, Status};
+use bucket_copy::{Amount, Reason, Status};
 use s3_sim::{Encryption, GeneratedKeys, Object, Pattern};
 
 use crate::fixture::{CUSTOMER, Fixture, MIB, VENDOR, bytes};
@@ -40,7 +40,8 @@ async fn what_is_there_already_is_not_copied_and_what_is_extra_is_kept() {
     let report = fixture.run().await;
     let source = &report.sources[0];
     assert_eq!((report.status, source.copied.objects, source.unchanged.objects), (Status::Complete, 3, 1));
-    let because: Vec<_> = source.copied_because.iter().map(|(reason, count)| (*reason, *count)).collect();
+    let because: Vec<_> =
+        source.copied_because.iter().map(|(reason, amount)| (*reason, amount.objects)).collect();
     assert_eq!(because, [(Reason::New, 1), (Reason::SizeDiffers, 1), (Reason::EtagDiffers, 1)]);
     assert_eq!(source.only_at_destination.objects, 1);
     for key in ["same", "grown", "rewritten", "new"] {
@@ -75,6 +76,9 @@ async fn etags_that_cannot_be_compared_leave_the_decision_to_the_times() {
 
     state.put(VENDOR, "single-3", Object::new(bytes(100, 10)));
     let report = fixture.run().await;
-    assert_eq!(report.sources[0].copied_because, [(Reason::ModifiedSince, 1)].into());
+    assert_eq!(
+        report.sources[0].copied_because,
+        [(Reason::ModifiedSince, Amount { objects: 1, bytes: 10 })].into()
+    );
     assert_eq!(fixture.customer("single-3").content, fixture.vendor("single-3").content);
 }
