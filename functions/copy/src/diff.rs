@@ -76,12 +76,13 @@ fn pair(source: &mut Option<Entry>, destination: &mut Option<Entry>) -> Option<P
 pub(crate) enum Decision {
     Skip,
     Copy(Reason),
-    /// Two plain ETags differ: whether that means anything depends on SSE-KMS, which the
-    /// listing does not show.
+    /// Two ETags of one kind differ: whether that means anything depends on SSE-KMS, which
+    /// the listing does not show.
     AskEncryption,
 }
 
-/// Whether plain ETags are MD5s on both sides. Under SSE-KMS they are not.
+/// Whether plain ETags are MD5s on both sides, and those of parts made of MD5s. Under SSE-KMS
+/// they are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum PlainEtags {
     #[default]
@@ -98,9 +99,16 @@ pub(crate) fn decide(source: &Entry, destination: &Entry, plain: PlainEtags) -> 
     if source.etag == destination.etag {
         return Decision::Skip;
     }
-    match (&source.etag, &destination.etag, plain) {
-        (ETag::Plain(_), ETag::Plain(_), PlainEtags::Unknown) => Decision::AskEncryption,
-        (ETag::Plain(_), ETag::Plain(_), PlainEtags::Comparable) => Decision::Copy(Reason::EtagDiffers),
+    let comparable = match (&source.etag, &destination.etag) {
+        (ETag::Plain(_), ETag::Plain(_)) => true,
+        // A copy follows its source's parts. The times would not do: an upload's is that of
+        // its opening, and the object before it may have been copied while it was open.
+        (ETag::Multipart(_, parts), ETag::Multipart(_, copied)) => parts == copied,
+        _ => false,
+    };
+    match plain {
+        PlainEtags::Unknown if comparable => Decision::AskEncryption,
+        PlainEtags::Comparable if comparable => Decision::Copy(Reason::EtagDiffers),
         _ if is_newer(source.modified, destination.modified) => Decision::Copy(Reason::ModifiedSince),
         _ => Decision::Skip,
     }
@@ -139,7 +147,7 @@ mod tests {
     fn an_object_is_copied_when_it_differs_and_only_then() {
         use PlainEtags::{Comparable, Incomparable, Unknown};
         let a2 = &format!("{A}-2");
-        let b2 = &format!("{B}-2");
+        let (b2, b3) = (&format!("{B}-2"), &format!("{B}-3"));
         for (source, destination, plain, expected) in [
             ((1, A, 0), (1, A, 900), Unknown, Decision::Skip),
             ((1, A, 900), (1, A, 0), Comparable, Decision::Skip),
@@ -152,7 +160,12 @@ mod tests {
             ((1, A, 886), (1, B, 900), Incomparable, Decision::Copy(Reason::ModifiedSince)),
             ((1, A, 885), (1, B, 900), Incomparable, Decision::Skip),
             ((1, a2, 0), (1, A, 900), Comparable, Decision::Skip),
-            ((1, a2, 900), (1, b2, 900), Comparable, Decision::Copy(Reason::ModifiedSince)),
+            ((1, a2, 0), (1, b2, 900), Unknown, Decision::AskEncryption),
+            ((1, a2, 0), (1, b2, 900), Comparable, Decision::Copy(Reason::EtagDiffers)),
+            ((1, a2, 0), (1, b2, 900), Incomparable, Decision::Skip),
+            // Not parted alike: made by another tool.
+            ((1, a2, 0), (1, b3, 900), Comparable, Decision::Skip),
+            ((1, a2, 900), (1, b3, 900), Comparable, Decision::Copy(Reason::ModifiedSince)),
             ((1, "", 900), (1, A, 900), Comparable, Decision::Copy(Reason::ModifiedSince)),
         ] {
             assert_eq!(decided(source, destination, plain), expected, "{source:?} {destination:?} {plain:?}");

@@ -104,7 +104,7 @@ pub enum Reason {
     New,
     /// Its size differs from the copy's.
     SizeDiffers,
-    /// Its ETag differs, and both are MD5s.
+    /// Its ETag differs, and both are MD5s or made of as many parts' MD5s.
     EtagDiffers,
     /// Its ETag cannot be compared, and it was modified after its copy was made (or so
     /// shortly before that the copy may miss it).

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use bucket_copy::{Fate, Halt, Status};
 use s3_sim::Object;
@@ -97,4 +98,19 @@ async fn an_object_that_never_rests_is_a_failure_not_a_torn_copy() {
     );
     assert_eq!(fixture.sim.state().keys(CUSTOMER), ["filesystem/calm"]);
     assert_eq!(fixture.sim.state().open_uploads(CUSTOMER), []);
+}
+
+/// S3 dates an object of parts to the moment its upload was opened. The copy of the object
+/// before it can be younger than that.
+#[tokio::test]
+async fn an_upload_that_was_open_while_its_predecessor_was_copied_is_not_missed() {
+    let fixture = Fixture::new().await;
+    fixture.sim.state().put(VENDOR, "image", parts(1, 3));
+    fixture.run().await;
+    fixture.sim.state().put(VENDOR, "image", parts(2, 3));
+    let opened = SystemTime::now() - Duration::from_secs(3_600);
+    fixture.sim.state().set_last_modified(VENDOR, "image", opened);
+    fixture.run().await;
+    fixture.assert_same("image");
+    fixture.assert_at_rest().await;
 }
