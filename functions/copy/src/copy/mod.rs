@@ -184,8 +184,9 @@ impl Job {
             .await
     }
 
-    /// Proves a copy by the destination's ETag, or, where that says nothing, by asking both
-    /// sides for what they know.
+    /// Proves a copy by the ETag it was answered with, or, where that says nothing, by asking
+    /// both sides for what they know. Where there was no answer, a size proves nothing: the
+    /// object before it may have the same.
     async fn verify(&self, entry: &Entry, copied: Option<&str>, kms: bool) -> Result<VerifiedBy, CopyError> {
         if kms {
             self.learn(PlainEtags::Incomparable);
@@ -201,6 +202,12 @@ impl Job {
             self.learn(PlainEtags::Incomparable);
         }
         match compare(&source, &destination) {
+            Verdict::Verified(VerifiedBy::Size) if copied.is_none() => Err(CopyError::Refused(Failure {
+                error: "Unproven".into(),
+                message: "the copy was not answered, and only the sizes can be compared".into(),
+                remedy: "run again; what is there already is not copied twice".into(),
+                request_id: None,
+            })),
             Verdict::Verified(by) => Ok(by),
             Verdict::Mismatch => Err(CopyError::Refused(Failure {
                 error: "Mismatch".into(),

@@ -22,7 +22,7 @@ use crate::list::{Entry, timestamp};
 use crate::report::{Operation, VerifiedBy};
 use crate::s3::Caller;
 use crate::verify::is_kms;
-use crate::{ETag, S3Error, S3ErrorKind};
+use crate::{ETag, S3ErrorKind};
 
 pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyError> {
     let followed = matches!(entry.etag, ETag::Multipart(..)).then_some(1);
@@ -279,18 +279,9 @@ impl<'a> Upload<'a> {
             }
             // The answer to an earlier try was lost, but the upload had been completed.
             Err(error) if error.kind == S3ErrorKind::NoSuchUpload && error.tries > 1 => {
-                self.verify_completed(error).await
+                job.verify(entry, None, false).await
             }
             Err(error) => Err(job.destination_error(error)),
-        }
-    }
-
-    async fn verify_completed(&self, error: S3Error) -> Result<VerifiedBy, CopyError> {
-        match self.job.head_destination(&self.entry.key).await {
-            Ok(head) => {
-                self.job.verify(self.entry, head.e_tag(), is_kms(head.server_side_encryption())).await
-            }
-            Err(_) => Err(self.job.destination_error(error)),
         }
     }
 

@@ -147,3 +147,24 @@ async fn two_in_a_hundred_requests_fail_and_everything_arrives() {
     }
     fixture.assert_at_rest().await;
 }
+
+/// The answer to the completion is lost and the upload is gone: that alone proves no copy
+/// where an older object of the same size is at the destination.
+#[tokio::test]
+async fn an_upload_that_vanishes_is_not_taken_for_completed() {
+    let fixture = Fixture::new().await;
+    let parts = |seed| {
+        let object = Object::new(bytes(seed, 11 * MIB)).with_part_size(5 * MIB);
+        object.with_checksum(s3_sim::ChecksumAlgorithm::Sha256)
+    };
+    fixture.sim.state().put(CUSTOMER, "filesystem/dump", parts(1));
+    fixture.sim.state().put(VENDOR, "dump", parts(2));
+    let vanished = FaultKind::Error { status: 404, code: "NoSuchUpload" };
+    fixture.sim.add_fault(Fault::kth("CompleteMultipartUpload", 1, FaultKind::InternalError));
+    fixture.sim.add_fault(Fault::kth("CompleteMultipartUpload", 2, vanished));
+    let report = fixture.run().await;
+    assert_eq!((report.status, report.sources[0].copied.objects), (Status::ObjectsMissing, 0), "{report:#?}");
+    fixture.run().await;
+    fixture.assert_same("dump");
+    fixture.assert_at_rest().await;
+}
