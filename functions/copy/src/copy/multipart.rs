@@ -84,6 +84,9 @@ async fn ask_every_part(job: &Job, entry: &Entry, count: u64) -> Result<Vec<Part
     }
 }
 
+/// What aborting may take once the run was stopped.
+const CLOSING: Duration = Duration::from_secs(4);
+
 /// An upload of ours at the destination. Whoever creates one completes or aborts it.
 struct Upload<'a> {
     job: &'a Job,
@@ -137,7 +140,14 @@ impl<'a> Upload<'a> {
         // A try whose answer was lost, or not waited for, may have opened an upload that
         // nobody has the id of.
         if tries.into_inner() > u32::from(created.is_ok()) {
-            upload.abort_strays(began).await;
+            let closed = async {
+                job.caller.halt.cancelled().await;
+                tokio::time::sleep(CLOSING).await;
+            };
+            tokio::select! {
+                () = upload.abort_strays(began) => {}
+                () = closed => tracing::warn!(key = upload.key, "an upload may have been left open"),
+            }
         }
         match created {
             Ok(_) => Ok(upload),
@@ -288,12 +298,12 @@ impl<'a> Upload<'a> {
     /// Aborts the upload, within seconds if the run was stopped.
     async fn abort(&self) {
         let caller = &self.job.caller;
-        let aborted = if caller.halt.is_cancelled() {
+        // A stop ends this one at once, wherever it is.
+        let mut aborted = self.abort_by(caller).await;
+        if !aborted && caller.halt.is_cancelled() {
             let closing = caller.closing();
-            tokio::time::timeout(Duration::from_secs(4), self.abort_by(&closing)).await.unwrap_or(false)
-        } else {
-            self.abort_by(caller).await
-        };
+            aborted = tokio::time::timeout(CLOSING, self.abort_by(&closing)).await.unwrap_or(false);
+        }
         if !aborted {
             tracing::warn!(
                 key = self.key,

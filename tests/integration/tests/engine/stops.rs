@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bucket_copy::{Halt, Status};
-use s3_sim::{Config, Latency, Object};
+use s3_sim::{Config, Fault, FaultKind, Latency, Object};
 
 use crate::fixture::{CUSTOMER, Fixture, MIB, VENDOR, bytes};
 
@@ -90,4 +90,48 @@ async fn a_run_that_is_dropped_at_any_moment_and_run_again_is_complete() {
     for key in fixture.sim.state().keys(VENDOR) {
         fixture.assert_same(&key);
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_being_aborted_when_the_run_is_stopped_is_not_left_open() {
+    let fixture = Fixture::new().await;
+    fixture.sim.state().put(VENDOR, "parts", Object::new(bytes(1, 11 * MIB)).with_part_size(5 * MIB));
+    let refused = FaultKind::Error { status: 400, code: "InvalidRequest" };
+    fixture.sim.add_fault(Fault::kth("UploadPartCopy", 2, refused));
+    fixture.sim.add_fault(Fault::kth("AbortMultipartUpload", 1, FaultKind::Hang));
+    let halt = Halt::never();
+    let run = fixture.try_run(&halt, Arc::new(()));
+    let stop = async {
+        while fixture.sim.counters().get("AbortMultipartUpload") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        halt.cancel();
+    };
+    let (report, ()) = tokio::join!(run, stop);
+    assert_eq!(report.expect("a report").sources[0].copied.objects, 0);
+    assert_eq!(fixture.sim.state().open_uploads(CUSTOMER), []);
+}
+
+/// Whatever the server does, the report comes before the deadline's last seconds are over.
+#[tokio::test]
+async fn an_upload_whose_opening_hangs_does_not_hold_up_a_stopped_run() {
+    let fixture = Fixture::new().await;
+    fixture.sim.state().put(VENDOR, "parts", Object::new(bytes(1, 11 * MIB)).with_part_size(5 * MIB));
+    for operation in ["CreateMultipartUpload", "ListMultipartUploads", "AbortMultipartUpload", "ListParts"] {
+        let kind = if operation == "CreateMultipartUpload" { FaultKind::CutAfter } else { FaultKind::Hang };
+        let count = if operation == "ListMultipartUploads" { 1 } else { 100 };
+        fixture.sim.add_fault(Fault::first(operation, count, kind));
+    }
+    let halt = Halt::never();
+    let run = fixture.try_run(&halt, Arc::new(()));
+    let stop = async {
+        while fixture.sim.counters().get("CreateMultipartUpload") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        halt.cancel();
+        Instant::now()
+    };
+    let (report, stopped) = tokio::join!(run, stop);
+    assert_eq!(report.expect("a report").status, Status::Stopped);
+    assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
 }
