@@ -8,7 +8,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use crate::copy::{Job, foresee};
+use crate::copy::{Job, breadth, foresee};
 use crate::diff::{Decision, Join, Pair, decide};
 use crate::list::{Entry, Listing};
 use crate::report::{Failure, Fate, Outcome, Reason, Report, Tally, close};
@@ -135,7 +135,12 @@ impl SourceRun<'_> {
     async fn finish(mut self) -> Tally {
         let mut copies = JoinSet::new();
         // A few more than the requests in flight, so that none waits for a task to be made.
-        let room = self.job.caller.pace.most() * 5 / 4 + 1;
+        let most = self.job.caller.pace.most();
+        let room = most * 5 / 4 + 1;
+        // Of large objects only a few are begun: with all of them half done at the deadline,
+        // none would be done, in this run or the next.
+        let widest = most.div_ceil(4);
+        let mut taken = 0;
         let halt = self.job.caller.halt.clone();
         let mut listed = false;
         while !(listed && self.waiting.is_empty()) {
@@ -143,16 +148,22 @@ impl SourceRun<'_> {
                 self.stop();
                 break;
             }
-            while copies.len() < room
+            while taken < room
                 && let Some((entry, reason)) = self.waiting.pop_front()
             {
                 self.admitted.clone_from(&entry.key);
                 let job = Arc::clone(&self.job);
-                copies.spawn(async move { job.copy(entry, reason).await });
+                let breadth = breadth(&entry).min(widest);
+                taken += breadth;
+                copies.spawn(async move { (job.copy(entry, reason).await, breadth) });
             }
             tokio::select! {
                 biased;
-                Some(outcome) = copies.join_next() => self.record(&joined(outcome)),
+                Some(copy) = copies.join_next() => {
+                    let (outcome, breadth) = joined(copy);
+                    taken -= breadth;
+                    self.record(&outcome);
+                }
                 () = halt.draining() => {}
                 pair = self.join.next(), if !listed && self.waiting.len() < AHEAD => match pair {
                     Ok(Some(pair)) => {
@@ -167,8 +178,8 @@ impl SourceRun<'_> {
                 },
             }
         }
-        while let Some(outcome) = copies.join_next().await {
-            self.record(&joined(outcome));
+        while let Some(copy) = copies.join_next().await {
+            self.record(&joined(copy).0);
         }
         self.tally
     }
@@ -282,6 +293,6 @@ impl SourceRun<'_> {
 }
 
 /// A panic in a copy is a bug, and ends the run as one.
-fn joined(outcome: Result<Outcome, tokio::task::JoinError>) -> Outcome {
-    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+fn joined<T>(copy: Result<T, tokio::task::JoinError>) -> T {
+    copy.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }

@@ -25,7 +25,7 @@ use crate::settings::RESERVED_PREFIX;
 use crate::verify::{Facts, Verdict, compare};
 use crate::{ETag, Plan, S3Error, S3ErrorKind, Source, SourceName};
 
-pub(crate) use parts::foresee;
+pub(crate) use parts::{breadth, foresee};
 
 /// Lookups of an object that is overwritten faster than it can be copied.
 const LOOKUPS: u32 = 5;

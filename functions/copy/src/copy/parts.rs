@@ -68,13 +68,24 @@ pub(super) fn legal(parts: &[Part]) -> bool {
         && parts.iter().take(but_last).all(|part| part.size >= SMALLEST)
 }
 
+/// The parts that this object is likely to be copied in; `None` for one CopyObject.
+fn foreseen(entry: &Entry) -> Option<u64> {
+    match entry.etag {
+        ETag::Multipart(_, count) => Some(u64::from(count)),
+        _ if entry.size > super::single::LARGEST => Some(chosen(entry.size).len() as u64),
+        _ => None,
+    }
+}
+
+/// How many requests at once this object keeps busy, on average: its parts go together, the
+/// four requests around them one after the other.
+pub(crate) fn breadth(entry: &Entry) -> usize {
+    usize::try_from(foreseen(entry).map_or(1, |parts| parts.div_ceil(5))).unwrap_or(usize::MAX)
+}
+
 /// The requests that copying this object takes when nothing goes wrong.
 pub(crate) fn foresee(entry: &Entry) -> Vec<(Operation, u64)> {
-    let parts = match entry.etag {
-        ETag::Multipart(_, count) => u64::from(count),
-        _ if entry.size > super::single::LARGEST => chosen(entry.size).len() as u64,
-        _ => return vec![(Operation::CopyObject, 1)],
-    };
+    let Some(parts) = foreseen(entry) else { return vec![(Operation::CopyObject, 1)] };
     vec![
         (Operation::HeadObject, 1),
         (Operation::GetObjectTagging, 1),
