@@ -66,7 +66,8 @@ async fn layout(job: &Job, entry: &Entry, head: &HeadObjectOutput) -> Result<Lay
     Ok(Layout { parts: parts::chosen(entry.size), guessed: false })
 }
 
-/// For parts of unequal sizes: one HEAD a part.
+/// For parts of unequal sizes: one HEAD a part. An empty last part is left out: no range of
+/// bytes says it. The copy's ETag will differ.
 async fn ask_every_part(job: &Job, entry: &Entry, count: u64) -> Result<Vec<Part>, CopyError> {
     let sizes: Vec<u64> = stream::iter(1..=i32::try_from(count).unwrap_or(i32::MAX))
         .map(async |number| {
@@ -77,8 +78,8 @@ async fn ask_every_part(job: &Job, entry: &Entry, count: u64) -> Result<Vec<Part
         .try_collect()
         .await?;
     // Unpinned it could be another object's; pinned, a sum that is off is a server's fault.
-    if sizes.iter().sum::<u64>() == entry.size {
-        Ok(parts::of_sizes(sizes))
+    if sizes.iter().sum::<u64>() == entry.size && entry.size > 0 {
+        Ok(parts::of_sizes(sizes.into_iter().filter(|size| *size > 0)))
     } else {
         Ok(parts::chosen(entry.size))
     }
@@ -198,7 +199,8 @@ impl<'a> Upload<'a> {
             tracing::debug!(key = self.entry.key, %etag, "parts of unequal sizes: asking for each");
             let count = copied.len() as u64;
             let exact = ask_every_part(self.job, self.entry, count).await?;
-            if parts::legal(&exact) && exact.len() == layout.parts.len() {
+            if parts::legal(&exact) && exact.len() <= copied.len() {
+                copied.truncate(exact.len());
                 let moved: Vec<Part> =
                     exact.iter().zip(&layout.parts).filter(|(a, b)| a != b).map(|(part, _)| *part).collect();
                 for part in self.copy_parts(&moved).await? {

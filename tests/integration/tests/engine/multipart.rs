@@ -94,3 +94,18 @@ async fn ten_thousand_parts_are_copied() {
     assert_eq!(fixture.sim.counters().get("UploadPartCopy"), 10_000);
     assert_eq!(fixture.sim.state().open_uploads(CUSTOMER), []);
 }
+
+/// An upload's last part may be empty, and no range of bytes says so.
+#[tokio::test]
+async fn an_empty_last_part_is_no_obstacle() {
+    let fixture = Fixture::new().await;
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
+    for (key, layout) in [("two", &[5 * MIB, 0][..]), ("three", &[5 * MIB, 10 * MIB, 0])] {
+        fixture.sim.state().put(VENDOR, key, object(1, layout).with_last_modified(long_ago));
+    }
+    let report = fixture.run().await;
+    assert_eq!(report.total(|source| source.copied).objects, 2, "{report:#?}");
+    for key in ["two", "three"] {
+        assert_eq!(fixture.customer(key).content, fixture.vendor(key).content, "{key}");
+    }
+}
