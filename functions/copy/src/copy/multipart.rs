@@ -409,8 +409,8 @@ fn pair(tag: &Tag) -> String {
     format!("{}={}", encode(tag.key()), encode(tag.value()))
 }
 
-/// The checksum that the source was given, to be made again. CRC64NVME needs no request:
-/// S3 computes it by itself.
+/// The checksum that the source was given, to be made again, of the type that S3 takes for an
+/// upload: the SHAs are always of the parts.
 fn checksum(head: &HeadObjectOutput) -> (Option<ChecksumAlgorithm>, Option<ChecksumType>) {
     let algorithm = if head.checksum_crc32().is_some() {
         ChecksumAlgorithm::Crc32
@@ -425,7 +425,11 @@ fn checksum(head: &HeadObjectOutput) -> (Option<ChecksumAlgorithm>, Option<Check
     } else {
         return (None, None);
     };
-    (Some(algorithm), head.checksum_type().cloned())
+    let checksum_type = match algorithm {
+        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => Some(ChecksumType::Composite),
+        _ => head.checksum_type().cloned(),
+    };
+    (Some(algorithm), checksum_type)
 }
 
 /// S3 keeps any text in `Expires`; the SDK reads the well-formed ones.

@@ -109,3 +109,15 @@ async fn an_empty_last_part_is_no_obstacle() {
         assert_eq!(fixture.customer(key).content, fixture.vendor(key).content, "{key}");
     }
 }
+
+/// S3 makes the SHAs of an upload from its parts' only, whatever the source's are of.
+#[tokio::test]
+async fn a_plain_object_above_5_gib_may_have_any_checksum() {
+    let fixture = Fixture::new().await;
+    for algorithm in ChecksumAlgorithm::ALL {
+        let object = Object::new(bytes(1, (5 << 30) + 1)).with_checksum(algorithm);
+        fixture.sim.state().put(VENDOR, algorithm.name(), object);
+    }
+    let report = fixture.run().await;
+    assert_eq!(report.total(|source| source.copied).objects, 5, "{report:#?}");
+}
