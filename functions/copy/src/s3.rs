@@ -337,7 +337,7 @@ fn kind(operation: Operation, code: &str, status: u16) -> S3ErrorKind {
     match (code, status) {
         ("NoSuchBucket", _) => S3ErrorKind::NoSuchBucket,
         ("NoSuchUpload", _) => S3ErrorKind::NoSuchUpload,
-        ("InvalidObjectState", _) => S3ErrorKind::Archived,
+        ("InvalidObjectState" | "ObjectNotInActiveTierError", _) => S3ErrorKind::Archived,
         (
             "InvalidAccessKeyId"
             | "SignatureDoesNotMatch"

@@ -168,3 +168,22 @@ async fn an_upload_that_vanishes_is_not_taken_for_completed() {
     fixture.assert_same("dump");
     fixture.assert_at_rest().await;
 }
+
+/// S3's reference has a second code for an object that only an archive tier holds.
+#[tokio::test]
+async fn an_object_whose_archive_shows_only_when_it_is_copied_is_archived_not_forbidden() {
+    let fixture = Fixture::new().await;
+    for index in 0..40 {
+        fixture.sim.state().put(VENDOR, &format!("{index:02}"), Object::new(bytes(index, 10)));
+    }
+    for code in ["InvalidObjectState", "ObjectNotInActiveTierError"] {
+        fixture.sim.clear_faults();
+        fixture.sim.add_fault(Fault::first("CopyObject", 100, FaultKind::Error { status: 403, code }));
+        let report = fixture.run().await;
+        assert_eq!(
+            (report.status, report.sources[0].archived.objects),
+            (Status::ObjectsMissing, 40),
+            "{code}"
+        );
+    }
+}
