@@ -144,7 +144,12 @@ impl SourceRun<'_> {
         let halt = self.job.caller.halt.clone();
         let mut listed = false;
         while !(listed && self.waiting.is_empty()) {
-            if halt.is_draining() || self.is_refused() || self.tally.report.error.is_some() {
+            if self.is_refused() {
+                // It would be refused again: no stop that the next run makes up for.
+                let first = self.tally.report.failures.first();
+                self.tally.report.error = first.map(|object| object.failure.clone());
+            }
+            if halt.is_draining() || self.tally.report.error.is_some() {
                 self.stop();
                 break;
             }

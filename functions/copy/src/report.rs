@@ -220,7 +220,7 @@ pub enum Status {
     ObjectsMissing,
     /// Stopped before everything was looked at; run again to go on.
     Stopped,
-    /// A source could not be listed to its end.
+    /// A source was given up: it could not be listed to its end, or all of it was refused.
     Failed,
 }
 
@@ -263,7 +263,7 @@ pub struct SourceReport {
     /// before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_after: Option<String>,
-    /// Why the rest of the source could not be listed.
+    /// Why the rest of the source was given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     /// The first failures; `failed` counts all.

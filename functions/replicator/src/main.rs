@@ -59,7 +59,7 @@ fn summary(report: &Report) -> String {
         Status::Complete => "complete",
         Status::ObjectsMissing => "objects are missing",
         Status::Stopped => "stopped before the end; the next run goes on",
-        Status::Failed => "a source could not be listed to its end",
+        Status::Failed => "a source was given up before its end",
     };
     format!(
         "{ended}: {} objects ({} bytes) {}, {} unchanged, {} failed, {} archived, in {:.1} s",
@@ -89,7 +89,7 @@ impl InvocationError {
         let causes = report.sources.iter().filter_map(|source| source.error.as_ref());
         Self::Listing {
             summary: summary(report),
-            causes: causes.map(|error| error.message.clone()).collect(),
+            causes: causes.map(|error| format!("{}; {}", error.message, error.remedy)).collect(),
         }
     }
 }

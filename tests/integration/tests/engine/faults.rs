@@ -187,3 +187,25 @@ async fn an_object_whose_archive_shows_only_when_it_is_copied_is_archived_not_fo
         );
     }
 }
+
+/// A right that is missing on one of two sources is an error of the run, not a stop that the
+/// next run makes up for.
+#[tokio::test]
+async fn a_source_that_is_refused_as_a_whole_fails_the_run_and_not_the_other_source() {
+    let mut fixture = Fixture::new().await;
+    fixture.settings.database_bucket = Some("backup-my-environment-name".into());
+    fixture.settings.max_in_flight = Some("8".into());
+    fixture.sim.state().create_bucket("backup-my-environment-name");
+    for index in 0..100 {
+        let key = format!("{index:02}");
+        fixture.sim.state().put("backup-my-environment-name", &key, Object::new(bytes(index, 10)));
+        fixture.sim.state().put(VENDOR, &key, Object::new(bytes(index, 10)));
+        let denied = FaultKind::Error { status: 403, code: "AccessDenied" };
+        fixture.sim.add_fault(Fault::first("CopyObject", 9, denied).on_key(format!("database/{key}")));
+    }
+    let report = fixture.run().await;
+    assert_eq!(report.status, Status::Failed, "{report:#?}");
+    let error = report.sources[0].error.as_ref().expect("why it was given up");
+    assert_eq!(error.error, "AccessDenied");
+    assert_eq!((report.sources[1].copied.objects, &report.sources[1].error), (100, &None));
+}
