@@ -149,7 +149,7 @@ impl SourceRun<'_> {
                 let first = self.tally.report.failures.first();
                 self.tally.report.error = first.map(|object| object.failure.clone());
             }
-            if halt.is_draining() || self.tally.report.error.is_some() {
+            if halt.is_draining() || self.is_given_up() {
                 self.stop();
                 break;
             }
@@ -179,9 +179,16 @@ impl SourceRun<'_> {
                         listed = true;
                         self.observer.all_found();
                     }
-                    Err(error) => self.fail(&error),
+                    Err(error) => {
+                        self.fail(&error);
+                        // What was found is copied still: the next run may find no more.
+                        listed = self.tally.report.error.is_some();
+                    }
                 },
             }
+        }
+        if self.tally.report.error.is_some() {
+            self.stop();
         }
         while let Some(copy) = copies.join_next().await {
             self.record(&joined(copy).0);
@@ -288,6 +295,14 @@ impl SourceRun<'_> {
         }
     }
 
+    /// Whether what is left is likely to fail, too: unless the server answers, and a listing
+    /// alone is broken.
+    fn is_given_up(&self) -> bool {
+        let broken = [S3ErrorKind::Refused.name(), S3ErrorKind::NotS3.name(), "ListingOutOfOrder"];
+        self.tally.report.error.as_ref().is_some_and(|error| !broken.contains(&error.error.as_str()))
+    }
+
+    /// Whether all that was tried was refused.
     fn is_refused(&self) -> bool {
         let report = &self.tally.report;
         report.failed.objects >= REFUSALS

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bucket_copy::{Fate, Halt, Status};
-use s3_sim::{Fault, FaultKind, Object, Op};
+use s3_sim::{Fault, FaultKind, GeneratedKeys, Object, Op, Pattern};
 
 use crate::fixture::{CUSTOMER, Fixture, MIB, Outcomes, VENDOR, bytes};
 
@@ -208,4 +208,19 @@ async fn a_source_that_is_refused_as_a_whole_fails_the_run_and_not_the_other_sou
     let error = report.sources[0].error.as_ref().expect("why it was given up");
     assert_eq!(error.error, "AccessDenied");
     assert_eq!((report.sources[1].copied.objects, &report.sources[1].error), (100, &None));
+}
+
+/// What was found before a listing broke off is copied: the next run may get no further.
+#[tokio::test]
+async fn a_listing_that_breaks_off_loses_nothing_that_it_found() {
+    let mut fixture = Fixture::new().await;
+    let keys = GeneratedKeys::pattern(Pattern::Sequential, 2_500, 100);
+    fixture.sim.state().create_generated_bucket("generated", keys);
+    fixture.settings.filesystem_bucket = Some("generated".into());
+    fixture.settings.max_in_flight = Some("4".into());
+    // After the first page of either side comes the second of the source.
+    let broken = FaultKind::Error { status: 400, code: "InvalidArgument" };
+    fixture.sim.add_fault(Fault::kth("ListObjectsV2", 4, broken));
+    let report = fixture.run().await;
+    assert_eq!((report.status, report.sources[0].copied.objects), (Status::Failed, 2_000), "{report:#?}");
 }
