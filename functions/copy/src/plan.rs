@@ -111,14 +111,14 @@ impl Plan {
             max_in_flight: max_in_flight(settings.max_in_flight.as_deref())?,
             attempt_timeout: Duration::from_secs(30),
         };
-        let one_server = settings.source_endpoint_url == settings.destination_endpoint_url;
+        let one_server =
+            endpoint(&settings.source_endpoint_url) == endpoint(&settings.destination_endpoint_url);
         for source in &plan.sources {
             plan.check_landing(source)?;
             if one_server {
                 plan.check_loop(source)?;
             }
         }
-        plan.check_collision()?;
         Ok(plan)
     }
 
@@ -138,16 +138,6 @@ impl Plan {
         }
         Ok(())
     }
-
-    /// Two sources that may land on one key would overwrite each other in turn.
-    fn check_collision(&self) -> Result<(), PlanError> {
-        if let [a, b] = self.sources.as_slice()
-            && overlap(&a.lands_in, &b.lands_in)
-        {
-            return Err(PlanError::Collision(a.lands_in.clone(), b.lands_in.clone()));
-        }
-        Ok(())
-    }
 }
 
 /// Whether some key begins with both.
@@ -158,6 +148,10 @@ fn overlap(a: &str, b: &str) -> bool {
 /// Environments cannot unset a name, so an empty value is "not given".
 fn given(value: Option<&str>) -> Option<&str> {
     value.map(str::trim).filter(|value| !value.is_empty())
+}
+
+fn endpoint(url: &Option<String>) -> Option<&str> {
+    given(url.as_deref()).map(|url| url.trim_end_matches('/'))
 }
 
 fn sources(settings: &Settings, request: &Request) -> Result<Vec<Source>, PlanError> {
@@ -182,6 +176,13 @@ fn sources(settings: &Settings, request: &Request) -> Result<Vec<Source>, PlanEr
     wanted.dedup();
     if wanted.is_empty() {
         return Err(PlanError::NoSource);
+    }
+    // Two sources that may land on one key would overwrite each other in turn, be it in two
+    // runs of one source each.
+    if let [(_, Some(_), a), (_, Some(_), b)] = &configured
+        && overlap(a, b)
+    {
+        return Err(PlanError::Collision((*a).to_owned(), (*b).to_owned()));
     }
     configured
         .into_iter()
@@ -320,6 +321,15 @@ mod tests {
 
         let same = Settings { destination_bucket: Some("vendor-database".into()), ..settings() };
         assert!(matches!(refused(&same, "{}"), PlanError::SameBucket { .. }));
+        // Environments cannot unset a name, and URLs may end in a slash.
+        for (source, destination) in [("", None), ("http://s3:9000", Some("http://s3:9000/".to_owned()))] {
+            let one_server = Settings {
+                source_endpoint_url: Some(source.into()),
+                destination_endpoint_url: destination,
+                ..same.clone()
+            };
+            assert!(matches!(refused(&one_server, "{}"), PlanError::SameBucket { .. }));
+        }
         let elsewhere =
             Settings { destination_endpoint_url: Some("http://127.0.0.1:9000".into()), ..same.clone() };
         assert!(Plan::new(&elsewhere, &Request::default()).is_ok(), "one name on two servers is two buckets");
@@ -328,6 +338,8 @@ mod tests {
 
         let collision = Settings { database_prefix: Some("filesystem/db/".into()), ..settings() };
         assert!(matches!(refused(&collision, "{}"), PlanError::Collision(..)));
+        // A schedule for each source must not let in what one for both would not.
+        assert!(matches!(refused(&collision, r#"{"sources": ["database"]}"#), PlanError::Collision(..)));
     }
 
     #[test]
