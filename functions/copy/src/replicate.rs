@@ -82,6 +82,7 @@ async fn run(
             waiting: VecDeque::new(),
             last: String::new(),
             admitted: String::new(),
+            probes: 0,
         });
     }
     let tallies = futures_util::future::join_all(sources.into_iter().map(SourceRun::finish)).await;
@@ -96,8 +97,9 @@ async fn run(
     }
 }
 
-/// Refusals in a row, and nothing else, after which a source is given up: the right is
-/// missing for all of it, and a million refused copies cost what a million copies do.
+/// Refusals in a row, and nothing else, after which as many others are tried and, if those
+/// are refused as well, a source is given up: the right is missing for all of it, and a
+/// million refused copies cost what a million copies do.
 const REFUSALS: u64 = 32;
 
 /// The first refusal, if every copy was refused and nothing is at the destination.
@@ -125,6 +127,8 @@ struct SourceRun<'a> {
     last: String,
     /// The last key that a copy was begun for.
     admitted: String,
+    /// Copies begun out of order, after refusals and nothing else.
+    probes: u64,
 }
 
 /// How far the listing runs ahead of the copies: enough to tell how much there is to do,
@@ -144,7 +148,7 @@ impl SourceRun<'_> {
         let halt = self.job.caller.halt.clone();
         let mut listed = false;
         while !(listed && self.waiting.is_empty()) {
-            if self.is_refused() {
+            if self.probes == REFUSALS && copies.is_empty() && self.is_refused() {
                 // It would be refused again: no stop that the next run makes up for.
                 let first = self.tally.report.failures.first();
                 self.tally.report.error = first.map(|object| object.failure.clone());
@@ -154,9 +158,8 @@ impl SourceRun<'_> {
                 break;
             }
             while taken < room
-                && let Some((entry, reason)) = self.waiting.pop_front()
+                && let Some((entry, reason)) = self.next(listed)
             {
-                self.admitted.clone_from(&entry.key);
                 let job = Arc::clone(&self.job);
                 let breadth = breadth(&entry).min(widest);
                 taken += breadth;
@@ -194,6 +197,22 @@ impl SourceRun<'_> {
             self.record(&joined(copy).0);
         }
         self.tally
+    }
+
+    /// What to copy next: in order, unless all that was tried was refused. Then the last ones
+    /// of as many as can be seen ahead tell whether the right is missing for those alone that
+    /// come first, such as old ones under a key that is not shared.
+    fn next(&mut self, listed: bool) -> Option<(Entry, Reason)> {
+        if !self.is_refused() {
+            let next = self.waiting.pop_front()?;
+            self.admitted.clone_from(&next.0.key);
+            return Some(next);
+        }
+        if self.probes == REFUSALS || !listed && self.waiting.len() < AHEAD {
+            return None;
+        }
+        self.probes += 1;
+        self.waiting.pop_back()
     }
 
     /// Decides on one key; answers what is to be copied.

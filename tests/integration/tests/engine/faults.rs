@@ -224,3 +224,38 @@ async fn a_listing_that_breaks_off_loses_nothing_that_it_found() {
     let report = fixture.run().await;
     assert_eq!((report.status, report.sources[0].copied.objects), (Status::Failed, 2_000), "{report:#?}");
 }
+
+/// Objects that come first and are refused, such as old ones under a key that is not shared,
+/// keep no later ones from being copied.
+#[tokio::test]
+async fn refused_objects_that_come_first_do_not_keep_the_others_from_being_copied() {
+    let mut fixture = Fixture::new().await;
+    fixture.settings.max_in_flight = Some("8".into());
+    let denied = FaultKind::Error { status: 403, code: "AccessDenied" };
+    for index in 0..2_000 {
+        let key = format!("{index:04}");
+        fixture.sim.state().put(VENDOR, &key, Object::new(bytes(index, 10)));
+        if index < 200 {
+            fixture.sim.add_fault(Fault::first("CopyObject", 9, denied).on_key(format!("filesystem/{key}")));
+        }
+    }
+    let report = fixture.try_run(&Halt::never(), std::sync::Arc::new(())).await.expect("a run");
+    let source = &report.sources[0];
+    assert_eq!((report.status, source.copied.objects), (Status::ObjectsMissing, 1_800), "{source:#?}");
+    assert_eq!(source.failed.objects, 200);
+}
+
+/// Where all are refused, a few tell.
+#[tokio::test]
+async fn a_right_that_is_missing_for_all_objects_is_known_after_a_few() {
+    let mut fixture = Fixture::new().await;
+    fixture.settings.max_in_flight = Some("8".into());
+    for index in 0..2_000 {
+        fixture.sim.state().put(VENDOR, &format!("{index:04}"), Object::new(bytes(index, 10)));
+    }
+    let denied = FaultKind::Error { status: 403, code: "AccessDenied" };
+    fixture.sim.add_fault(Fault::first("CopyObject", 2_000, denied));
+    let error = fixture.try_run(&Halt::never(), std::sync::Arc::new(())).await.expect_err("no run");
+    assert_eq!(error.name(), "AccessDenied");
+    assert!(fixture.sim.counters().get("CopyObject") < 100, "{}", fixture.sim.counters());
+}
