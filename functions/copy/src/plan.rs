@@ -119,6 +119,7 @@ impl Plan {
                 plan.check_loop(source)?;
             }
         }
+        plan.check_collision(&configured(settings)?)?;
         Ok(plan)
     }
 
@@ -135,6 +136,20 @@ impl Plan {
         let lands = format!("{}{}", source.lands_in, self.prefix);
         if source.bucket == self.destination.bucket && overlap(&lands, &self.prefix) {
             return Err(PlanError::SameBucket { bucket: source.bucket.clone(), source_name: source.name });
+        }
+        Ok(())
+    }
+
+    /// Two sources that may land on one key would overwrite each other in turn, be it in two
+    /// runs of one source each.
+    fn check_collision(&self, configured: &[Configured<'_>]) -> Result<(), PlanError> {
+        for source in &self.sources {
+            let lands = format!("{}{}", source.lands_in, self.prefix);
+            for (name, bucket, other) in configured {
+                if *name != source.name && bucket.is_some() && overlap(&lands, other) {
+                    return Err(PlanError::Collision(source.lands_in.clone(), (*other).to_owned()));
+                }
+            }
         }
         Ok(())
     }
@@ -156,18 +171,7 @@ fn endpoint(url: &Option<String>) -> Option<&str> {
 
 fn sources(settings: &Settings, request: &Request) -> Result<Vec<Source>, PlanError> {
     let owner = owner("SOURCE_BUCKET_OWNER", settings.source_bucket_owner.as_deref())?;
-    let configured = [
-        (
-            SourceName::Database,
-            bucket("DATABASE_BUCKET", settings.database_bucket.as_deref())?,
-            settings.database_prefix.as_deref().unwrap_or("database/"),
-        ),
-        (
-            SourceName::Filesystem,
-            bucket("FILESYSTEM_BUCKET", settings.filesystem_bucket.as_deref())?,
-            settings.filesystem_prefix.as_deref().unwrap_or("filesystem/"),
-        ),
-    ];
+    let configured = configured(settings)?;
     let mut wanted = match &request.sources {
         None => configured.iter().filter(|source| source.1.is_some()).map(|source| source.0).collect(),
         Some(names) => names.iter().map(|name| name.parse()).collect::<Result<Vec<SourceName>, _>>()?,
@@ -176,13 +180,6 @@ fn sources(settings: &Settings, request: &Request) -> Result<Vec<Source>, PlanEr
     wanted.dedup();
     if wanted.is_empty() {
         return Err(PlanError::NoSource);
-    }
-    // Two sources that may land on one key would overwrite each other in turn, be it in two
-    // runs of one source each.
-    if let [(_, Some(_), a), (_, Some(_), b)] = &configured
-        && overlap(a, b)
-    {
-        return Err(PlanError::Collision((*a).to_owned(), (*b).to_owned()));
     }
     configured
         .into_iter()
@@ -196,6 +193,24 @@ fn sources(settings: &Settings, request: &Request) -> Result<Vec<Source>, PlanEr
             })
         })
         .collect()
+}
+
+/// A source's name, its bucket if it is given, and where it lands.
+type Configured<'a> = (SourceName, Option<String>, &'a str);
+
+fn configured(settings: &Settings) -> Result<[Configured<'_>; 2], PlanError> {
+    Ok([
+        (
+            SourceName::Database,
+            bucket("DATABASE_BUCKET", settings.database_bucket.as_deref())?,
+            settings.database_prefix.as_deref().unwrap_or("database/"),
+        ),
+        (
+            SourceName::Filesystem,
+            bucket("FILESYSTEM_BUCKET", settings.filesystem_bucket.as_deref())?,
+            settings.filesystem_prefix.as_deref().unwrap_or("filesystem/"),
+        ),
+    ])
 }
 
 /// Bucket names, access point aliases and ARNs; S3 itself judges the finer rules.
