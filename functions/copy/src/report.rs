@@ -54,6 +54,11 @@ impl Operation {
         }
     }
 
+    /// Whether an object's copy begins with it, but for reading what the object is.
+    pub(crate) fn begins_an_object(self) -> bool {
+        matches!(self, Self::CopyObject | Self::CreateMultipartUpload)
+    }
+
     /// The right that S3 asks for. A copy needs two more on its source: see `copy::denied`.
     #[must_use]
     pub fn right(self) -> &'static str {

@@ -245,19 +245,24 @@ impl Caller {
             tries += 1;
             let attempt = async {
                 let _permit = self.pace.admit().await;
+                // It waited for its place until there was no time to begin an object.
+                if tries == 1 && operation.begins_an_object() && self.halt.is_draining() {
+                    return None;
+                }
                 self.requests.count(operation);
-                timeout(patience, request()).await
+                Some(timeout(patience, request()).await)
             };
             let error = tokio::select! {
                 biased;
                 () = self.halt.cancelled() => return Err(stopped(operation, tries)),
                 answer = attempt => match answer {
-                    Ok(Ok(answer)) => {
+                    None => return Err(stopped(operation, tries)),
+                    Some(Ok(Ok(answer))) => {
                         self.pace.answered();
                         return Ok(answer);
                     }
-                    Ok(Err(error)) => classify(operation, tries, &error),
-                    Err(_) => timed_out(operation, tries, patience),
+                    Some(Ok(Err(error))) => classify(operation, tries, &error),
+                    Some(Err(_)) => timed_out(operation, tries, patience),
                 },
             };
             if error.kind == S3ErrorKind::SlowDown {

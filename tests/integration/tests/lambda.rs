@@ -141,7 +141,7 @@ async fn both_vendor_buckets_arrive_exact_on_minio_and_a_second_run_only_lists()
 
 #[tokio::test]
 async fn a_function_that_runs_out_of_time_answers_before_it_does_and_goes_on_next_time() -> Result<()> {
-    let latency = Latency { copy: Duration::from_millis(50), ..Latency::default() };
+    let latency = Latency { copy: Duration::from_millis(15), ..Latency::default() };
     let sim = Sim::start(Config { latency, ..Config::default() }).await?;
     for bucket in [DATABASE, FILESYSTEM, "customer"] {
         sim.state().create_bucket(bucket);
@@ -150,8 +150,8 @@ async fn a_function_that_runs_out_of_time_answers_before_it_does_and_goes_on_nex
         sim.state().put(FILESYSTEM, &format!("{index:03}"), Object::bytes("x"));
     }
     let mut environment = environment(&sim.endpoint(), "sim-access-key", "sim-secret-key");
-    // 500 copies, 8 at a time, 50 ms each: more than 3 s.
-    environment.insert("MAX_IN_FLIGHT", "8".into());
+    // 500 copies, 2 at a time, 15 ms each: more than 3 s.
+    environment.insert("MAX_IN_FLIGHT", "2".into());
     let lambda = RuntimeApi::new(environment, Duration::from_millis(1_500));
     let mut invocations = 0;
     loop {

@@ -15,12 +15,12 @@ fn slow_copies(copy: Duration) -> Config {
 
 #[tokio::test]
 async fn a_deadline_ends_a_run_in_time_and_the_next_one_goes_on() {
-    let mut fixture = Fixture::with(slow_copies(Duration::from_millis(50))).await;
-    fixture.settings.max_in_flight = Some("8".into());
+    let mut fixture = Fixture::with(slow_copies(Duration::from_millis(10))).await;
+    fixture.settings.max_in_flight = Some("2".into());
     for index in 0..400 {
         fixture.sim.state().put(VENDOR, &format!("{index:04}"), Object::new(bytes(index, 10)));
     }
-    // 400 copies, 8 at a time, 50 ms each: 2.5 s.
+    // 400 copies, 2 at a time, 10 ms each: 2 s.
     let deadline = Instant::now() + Duration::from_millis(1_000);
     let report = fixture.try_run(&Halt::at(deadline), Arc::new(())).await.expect("a report");
     assert!(Instant::now() < deadline, "it answered too late");
@@ -152,4 +152,20 @@ async fn a_run_that_cannot_copy_all_large_objects_finishes_some() {
     assert_eq!(report.status, Status::Stopped);
     assert!(report.sources[0].copied.objects >= 2, "{report:#?}");
     assert_eq!(fixture.sim.state().open_uploads(CUSTOMER), []);
+}
+
+/// A copy that still waits for its place when the time is up would only be cut off.
+#[tokio::test]
+async fn nothing_is_begun_that_cannot_end_in_time() {
+    let mut fixture = Fixture::with(slow_copies(Duration::from_millis(3_700))).await;
+    fixture.settings.max_in_flight = Some("1".into());
+    for key in ["first", "second"] {
+        fixture.sim.state().put(VENDOR, key, Object::bytes(key));
+    }
+    // No object is begun after 3.6 s, and the first one's copy ends before 3.8 s.
+    let halt = Halt::at(Instant::now() + Duration::from_secs(4));
+    let report = fixture.try_run(&halt, Arc::new(())).await.expect("a report");
+    let source = &report.sources[0];
+    assert_eq!((report.status, source.copied.objects), (Status::Stopped, 1), "{source:#?}");
+    assert_eq!(fixture.sim.counters().get("CopyObject"), 1);
 }
