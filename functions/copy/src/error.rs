@@ -88,6 +88,17 @@ pub enum PlanError {
         "STORAGE_CLASS is `{0}`, which S3 does not know: use STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER_IR, GLACIER or DEEP_ARCHIVE"
     )]
     StorageClass(String),
+    /// Not a way to go.
+    #[error("TRANSFER is `{0}`: use auto, server-side or stream")]
+    Transfer(String),
+    /// Server-side copies between two servers.
+    #[error(
+        "TRANSFER is server-side, but SOURCE_ENDPOINT_URL and DESTINATION_ENDPOINT_URL differ, and S3 copies between buckets of its own only: use auto or stream"
+    )]
+    TwoServers,
+    /// One of the vendor's two keys.
+    #[error("only one of SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY is given: give both, or neither")]
+    HalfCredentials,
     /// Not a number of requests.
     #[error("MAX_IN_FLIGHT is `{0}`: give a whole number from 1 to 10000")]
     MaxInFlight(String),
@@ -249,6 +260,12 @@ impl S3ErrorKind {
     pub fn is_transient(self) -> bool {
         // An answer cut short is unreadable, too.
         matches!(self, Self::SlowDown | Self::Server | Self::Unreachable | Self::TimedOut | Self::NotS3)
+    }
+
+    /// Whether other credentials may be let in.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::AccessDenied | Self::BadCredentials)
     }
 
     /// The stable name of this kind of error.

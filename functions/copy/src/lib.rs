@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Settings + Request -> Plan -> list source and destination -> diff
-//!     -> copy (CopyObject | UploadPartCopy) -> verify -> Report
+//!     -> copy (CopyObject | UploadPartCopy | stream) -> verify -> Report
 //! ```
 //!
 //! [`replicate()`] is the flow. It takes a validated [`Plan`], the [`Clients`] that reach
@@ -42,10 +42,11 @@ mod verify;
 pub use error::{PlanError, RunError, S3Error, S3ErrorKind};
 pub use etag::ETag;
 pub use halt::Halt;
-pub use plan::{Destination, Plan, Source, SourceName};
+pub use plan::{Destination, Plan, Source, SourceName, Transfer};
 pub use replicate::{Observer, replicate};
 pub use report::{
-    Amount, FailedObject, Failure, Fate, Operation, Outcome, Reason, Report, SourceReport, Status, VerifiedBy,
+    Amount, FailedObject, Failure, Fate, Operation, Outcome, Reason, Report, Route, SourceReport, Status,
+    VerifiedBy,
 };
 pub use s3::Clients;
 pub use settings::{RESERVED_PREFIX, Request, Settings};

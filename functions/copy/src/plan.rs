@@ -25,10 +25,24 @@ pub struct Plan {
     pub modified_after: Option<Timestamp>,
     /// Decide and report, but write nothing.
     pub dry_run: bool,
+    /// Which way the bytes go.
+    pub transfer: Transfer,
     /// Requests at once, over all sources: 1 to 10,000.
     pub max_in_flight: usize,
     /// How long one try of a request may take, besides the time its bytes need: 30 s.
     pub attempt_timeout: Duration,
+}
+
+/// Which way the bytes are to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// Server-side where S3 can and the source allows it; else streamed, with the vendor's
+    /// keys if there are any.
+    Auto,
+    /// Server-side, or not at all.
+    ServerSide,
+    /// Streamed.
+    Stream,
 }
 
 /// One of the vendor's buckets.
@@ -108,6 +122,7 @@ impl Plan {
             prefix,
             modified_after: request.modified_after.as_deref().map(time).transpose()?,
             dry_run: request.dry_run,
+            transfer: transfer(settings)?,
             max_in_flight: max_in_flight(settings.max_in_flight.as_deref())?,
             attempt_timeout: Duration::from_secs(30),
         };
@@ -241,6 +256,23 @@ fn storage_class(value: Option<&str>) -> Result<Option<StorageClass>, PlanError>
     StorageClass::try_parse(class).map(Some).map_err(|_| PlanError::StorageClass(class.to_owned()))
 }
 
+/// S3 copies between buckets of its own only: with two endpoints the bytes must pass here.
+fn transfer(settings: &Settings) -> Result<Transfer, PlanError> {
+    let one_server = settings.source_endpoint_url == settings.destination_endpoint_url;
+    if let Some(keys) = &settings.source_credentials
+        && (keys.access_key_id().is_empty() || keys.secret_access_key().is_empty())
+    {
+        return Err(PlanError::HalfCredentials);
+    }
+    match given(settings.transfer.as_deref()) {
+        None | Some("auto") if one_server => Ok(Transfer::Auto),
+        Some("server-side") if one_server => Ok(Transfer::ServerSide),
+        Some("server-side") => Err(PlanError::TwoServers),
+        None | Some("auto" | "stream") => Ok(Transfer::Stream),
+        Some(other) => Err(PlanError::Transfer(other.to_owned())),
+    }
+}
+
 fn max_in_flight(value: Option<&str>) -> Result<usize, PlanError> {
     let Some(text) = given(value) else { return Ok(256) };
     match text.parse() {
@@ -325,6 +357,28 @@ mod tests {
         assert!(matches!(refused(&directory, "{}"), PlanError::DirectoryBucket { .. }));
         let url = Settings { destination_bucket: Some("s3://customer/".into()), ..settings() };
         assert!(matches!(refused(&url, "{}"), PlanError::BucketName { .. }));
+    }
+
+    #[test]
+    fn two_servers_stream_unless_that_is_forbidden() {
+        let transfer = |transfer: Option<&str>, endpoint: Option<&str>| {
+            let settings = Settings {
+                transfer: transfer.map(Into::into),
+                source_endpoint_url: endpoint.map(Into::into),
+                ..settings()
+            };
+            Plan::new(&settings, &Request::default()).map(|plan| plan.transfer)
+        };
+        let elsewhere = Some("http://127.0.0.1:9000");
+        assert_eq!(transfer(None, None), Ok(Transfer::Auto));
+        assert_eq!(transfer(None, elsewhere), Ok(Transfer::Stream));
+        assert_eq!(transfer(Some("stream"), None), Ok(Transfer::Stream));
+        assert_eq!(transfer(Some("server-side"), None), Ok(Transfer::ServerSide));
+        assert_eq!(transfer(Some("server-side"), elsewhere), Err(PlanError::TwoServers));
+        assert_eq!(transfer(Some("fast"), None), Err(PlanError::Transfer("fast".into())));
+        let half = |name: &str| (name == "SOURCE_ACCESS_KEY_ID").then(|| "AKIA".to_owned());
+        let half = Settings { source_credentials: Settings::read(half).source_credentials, ..settings() };
+        assert_eq!(refused(&half, "{}"), PlanError::HalfCredentials);
     }
 
     #[test]

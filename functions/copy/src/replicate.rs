@@ -2,18 +2,18 @@
 //! first page, and stops admitting objects when [`Halt`] says so.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use crate::copy::{Job, breadth, foresee};
+use crate::copy::{Job, Reader, breadth, foresee};
 use crate::diff::{Decision, Join, Pair, decide};
 use crate::list::{Entry, Listing};
 use crate::report::{Failure, Fate, Outcome, Reason, Report, Tally, close};
 use crate::s3::{Caller, Clients, Side};
-use crate::{Halt, Plan, RunError, S3ErrorKind};
+use crate::{Halt, Plan, RunError, S3ErrorKind, Source, Transfer};
 
 /// Is told what a run does, while it does it. Called from many tasks; must not block.
 pub trait Observer: Send + Sync {
@@ -66,11 +66,9 @@ async fn run(
     // while nothing is written yet.
     let mut sources = Vec::with_capacity(plan.sources.len());
     for source in &plan.sources {
-        let (from, to) = (Side::source(clients, source), Side::destination(clients, plan));
-        let join = Join::new(
-            Listing::open(&caller, &from, "", &plan.prefix).await?,
-            Listing::open(&caller, &to, &source.lands_in, &plan.prefix).await?,
-        );
+        let to = Side::destination(clients, plan);
+        let (from, listing) = open(plan, clients, source, &caller).await?;
+        let join = Join::new(listing, Listing::open(&caller, &to, &source.lands_in, &plan.prefix).await?);
         let tally = Tally::new(source, &plan.destination.bucket);
         let job = Arc::new(Job::new(plan, source, from, to, caller.clone(), Arc::clone(&observer)));
         sources.push(SourceRun {
@@ -95,6 +93,34 @@ async fn run(
         }
         None => Ok(report),
     }
+}
+
+/// Lists a source with whichever credentials may, and says which way its bytes will go.
+async fn open(
+    plan: &Plan,
+    clients: &Clients,
+    source: &Source,
+    caller: &Caller,
+) -> Result<(Reader, Listing), RunError> {
+    let own = Side::source(&clients.source, source);
+    let vendor = clients.vendor.as_ref().map(|client| Side::source(client, source));
+    let list = async |side: &Side| Listing::open(caller, side, "", &plan.prefix).await;
+    let (listing, because) = match (plan.transfer, &vendor) {
+        (Transfer::Stream, vendor) => (
+            list(vendor.as_ref().unwrap_or(&own)).await?,
+            Some("TRANSFER is stream, or the endpoints differ".to_owned()),
+        ),
+        (Transfer::ServerSide, _) | (Transfer::Auto, None) => (list(&own).await?, None),
+        (Transfer::Auto, Some(vendor)) => match list(&own).await {
+            Ok(listing) => (listing, None),
+            Err(RunError::List { remedy, source: refused, .. }) if refused.kind.is_refusal() => {
+                (list(vendor).await?, Some(format!("only the vendor's keys may list the source ({remedy})")))
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    let streams_because = because.map(OnceLock::from).unwrap_or_default();
+    Ok((Reader { own, vendor, streams_because }, listing))
 }
 
 /// Refusals in a row, and nothing else, after which as many others are tried and, if those
@@ -196,6 +222,8 @@ impl SourceRun<'_> {
         while let Some(copy) = copies.join_next().await {
             self.record(&joined(copy).0);
         }
+        let report = &mut self.tally.report;
+        (report.transfer, report.transfer_because) = self.job.route();
         self.tally
     }
 
@@ -245,7 +273,7 @@ impl SourceRun<'_> {
         let fate = match self.job.obstacle(&entry) {
             Some(fate) => fate,
             None if self.plan.dry_run => {
-                self.tally.foresee(foresee(&entry));
+                self.tally.foresee(foresee(&entry, self.job.streams()));
                 Fate::WouldCopy { reason }
             }
             None => {

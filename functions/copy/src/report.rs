@@ -21,9 +21,12 @@ pub enum Operation {
     ListObjectsV2,
     HeadObject,
     GetObjectTagging,
+    GetObject,
     CopyObject,
+    PutObject,
     CreateMultipartUpload,
     UploadPartCopy,
+    UploadPart,
     CompleteMultipartUpload,
     AbortMultipartUpload,
     ListMultipartUploads,
@@ -31,13 +34,16 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::ListObjectsV2,
         Self::HeadObject,
         Self::GetObjectTagging,
+        Self::GetObject,
         Self::CopyObject,
+        Self::PutObject,
         Self::CreateMultipartUpload,
         Self::UploadPartCopy,
+        Self::UploadPart,
         Self::CompleteMultipartUpload,
         Self::AbortMultipartUpload,
         Self::ListMultipartUploads,
@@ -48,7 +54,7 @@ impl Operation {
     #[must_use]
     pub fn price(self) -> f64 {
         match self {
-            Self::HeadObject | Self::GetObjectTagging => 0.0004 / 1_000.0,
+            Self::HeadObject | Self::GetObject | Self::GetObjectTagging => 0.0004 / 1_000.0,
             Self::AbortMultipartUpload => 0.0,
             _ => 0.005 / 1_000.0,
         }
@@ -64,11 +70,13 @@ impl Operation {
     pub fn right(self) -> &'static str {
         match self {
             Self::ListObjectsV2 => "s3:ListBucket",
-            Self::HeadObject => "s3:GetObject",
+            Self::HeadObject | Self::GetObject => "s3:GetObject",
             Self::GetObjectTagging => "s3:GetObjectTagging",
             Self::CopyObject
+            | Self::PutObject
             | Self::CreateMultipartUpload
             | Self::UploadPartCopy
+            | Self::UploadPart
             | Self::CompleteMultipartUpload => "s3:PutObject",
             Self::AbortMultipartUpload => "s3:AbortMultipartUpload",
             Self::ListMultipartUploads => "s3:ListBucketMultipartUploads",
@@ -99,6 +107,16 @@ impl Requests {
             .filter(|(_, count)| *count > 0)
             .collect()
     }
+}
+
+/// Which way the bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Route {
+    /// S3 copies: CopyObject and UploadPartCopy. One principal reads and writes.
+    ServerSide,
+    /// The run reads with the vendor's keys and writes with the customer's.
+    Stream,
 }
 
 /// Why an object is copied.
@@ -240,6 +258,10 @@ pub struct SourceReport {
     pub destination_bucket: String,
     /// What stands before a source key to make its destination key.
     pub destination_prefix: String,
+    /// Whether S3 copies the objects, or the bytes pass through this run.
+    pub transfer: Route,
+    /// Why.
+    pub transfer_because: String,
     /// Objects listed at the source.
     pub listed: Amount,
     /// Already at the destination, the same.
@@ -349,6 +371,8 @@ impl Tally {
                 bucket: source.bucket.clone(),
                 destination_bucket: destination_bucket.to_owned(),
                 destination_prefix: source.lands_in.clone(),
+                transfer: Route::ServerSide,
+                transfer_because: String::new(),
                 listed: Amount::default(),
                 unchanged: Amount::default(),
                 left_out: Amount::default(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::SharedCredentialsProvider;
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -22,8 +23,10 @@ use crate::{Halt, Plan, PlanError, S3Error, S3ErrorKind, Settings, Source};
 /// The S3 clients of both sides.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    /// Lists and looks up the vendor's objects.
+    /// Reads the vendor's buckets with the customer's own credentials.
     pub source: Client,
+    /// Reads them with the keys that the vendor gave.
+    pub vendor: Option<Client>,
     /// Lists the customer's bucket and writes to it; its credentials read the source too
     /// when S3 copies server-side.
     pub destination: Client,
@@ -45,14 +48,16 @@ impl Clients {
     /// # Errors
     /// [`PlanError::Endpoint`] where an endpoint is no URL.
     pub fn new(shared: &SdkConfig, settings: &Settings) -> Result<Self, PlanError> {
-        let (source, destination) = (&settings.source_endpoint_url, &settings.destination_endpoint_url);
+        let source = ("SOURCE_ENDPOINT_URL", &settings.source_endpoint_url);
+        let destination = ("DESTINATION_ENDPOINT_URL", &settings.destination_endpoint_url);
+        let vendor = settings.source_credentials.as_ref().map(|keys| {
+            let keys = SharedCredentialsProvider::new(keys.clone());
+            shared.to_builder().credentials_provider(keys).build()
+        });
         Ok(Self {
-            source: client(shared, ("SOURCE_ENDPOINT_URL", source), &settings.source_region)?,
-            destination: client(
-                shared,
-                ("DESTINATION_ENDPOINT_URL", destination),
-                &settings.destination_region,
-            )?,
+            source: client(shared, source, &settings.source_region)?,
+            vendor: vendor.map(|vendor| client(&vendor, source, &settings.source_region)).transpose()?,
+            destination: client(shared, destination, &settings.destination_region)?,
         })
     }
 }
@@ -101,14 +106,15 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    pub(crate) fn source(clients: &Clients, source: &Source) -> Self {
+    /// The source, read by `client`.
+    pub(crate) fn source(client: &Client, source: &Source) -> Self {
         Self {
             name: "source",
             setting: match source.name {
                 crate::SourceName::Database => "DATABASE_BUCKET",
                 crate::SourceName::Filesystem => "FILESYSTEM_BUCKET",
             },
-            client: clients.source.clone(),
+            client: client.clone(),
             bucket: source.bucket.clone(),
             owner: source.owner.clone(),
         }
@@ -239,31 +245,56 @@ impl Caller {
         F: Future<Output = Result<T, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let patience = self.patience + Duration::from_secs(bytes / SLOWEST_COPY);
+        self.persist(operation, bytes / SLOWEST_COPY, || self.once(operation, request())).await
+    }
+
+    /// Sends a request once: counts it, and classifies its error.
+    pub(crate) async fn once<T, E>(
+        &self,
+        operation: Operation,
+        request: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, S3Error>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.requests.count(operation);
+        request.await.map_err(|error| classify(operation, &error))
+    }
+
+    /// Does `attempt` until it is answered for good. It holds one place in flight, however
+    /// many requests it is made of, and may take so many seconds besides a request's own.
+    pub(crate) async fn persist<T, F>(
+        &self,
+        operation: Operation,
+        seconds: u64,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, S3Error>
+    where
+        F: Future<Output = Result<T, S3Error>>,
+    {
+        let patience = self.patience + Duration::from_secs(seconds);
         let mut tries = 0;
         loop {
             tries += 1;
-            let attempt = async {
+            let admitted = async {
                 let _permit = self.pace.admit().await;
                 // It waited for its place until there was no time to begin an object.
                 if tries == 1 && operation.begins_an_object() && self.halt.is_draining() {
-                    return None;
+                    return Err(stopped(operation));
                 }
-                self.requests.count(operation);
-                Some(timeout(patience, request()).await)
+                timeout(patience, attempt()).await.unwrap_or_else(|_| Err(timed_out(operation, patience)))
             };
-            let error = tokio::select! {
+            let answer = tokio::select! {
                 biased;
-                () = self.halt.cancelled() => return Err(stopped(operation, tries)),
-                answer = attempt => match answer {
-                    None => return Err(stopped(operation, tries)),
-                    Some(Ok(Ok(answer))) => {
-                        self.pace.answered();
-                        return Ok(answer);
-                    }
-                    Some(Ok(Err(error))) => classify(operation, tries, &error),
-                    Some(Err(_)) => timed_out(operation, tries, patience),
-                },
+                () = self.halt.cancelled() => Err(stopped(operation)),
+                answer = admitted => answer,
+            };
+            let error = match answer {
+                Ok(answer) => {
+                    self.pace.answered();
+                    return Ok(answer);
+                }
+                Err(error) => S3Error { tries, ..error },
             };
             if error.kind == S3ErrorKind::SlowDown {
                 self.pace.slowed();
@@ -274,7 +305,7 @@ impl Caller {
             tracing::debug!(%error, "trying again");
             tokio::select! {
                 biased;
-                () = self.halt.cancelled() => return Err(stopped(operation, tries)),
+                () = self.halt.cancelled() => return Err(S3Error { tries, ..stopped(operation) }),
                 () = sleep(pause(tries)) => {}
             }
         }
@@ -288,29 +319,29 @@ fn pause(tries: u32) -> Duration {
     longest.mul_f64(fastrand::f64())
 }
 
-fn stopped(operation: Operation, tries: u32) -> S3Error {
+fn stopped(operation: Operation) -> S3Error {
     S3Error {
         operation,
         kind: S3ErrorKind::Stopped,
         code: "nothing before the run was stopped".into(),
         message: String::new(),
         request_id: None,
-        tries,
+        tries: 1,
     }
 }
 
-fn timed_out(operation: Operation, tries: u32, patience: Duration) -> S3Error {
+fn timed_out(operation: Operation, patience: Duration) -> S3Error {
     S3Error {
         operation,
         kind: S3ErrorKind::TimedOut,
         code: format!("nothing within {} s", patience.as_secs_f32()),
         message: String::new(),
         request_id: None,
-        tries,
+        tries: 1,
     }
 }
 
-fn classify<E>(operation: Operation, tries: u32, error: &SdkError<E>) -> S3Error
+fn classify<E>(operation: Operation, error: &SdkError<E>) -> S3Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -335,7 +366,7 @@ where
         }
         _ => ("nothing".to_owned(), innermost(error)),
     };
-    S3Error { operation, kind, code, message, request_id: error.request_id().map(str::to_owned), tries }
+    S3Error { operation, kind, code, message, request_id: error.request_id().map(str::to_owned), tries: 1 }
 }
 
 fn kind(operation: Operation, code: &str, status: u16) -> S3ErrorKind {
@@ -354,8 +385,15 @@ fn kind(operation: Operation, code: &str, status: u16) -> S3ErrorKind {
         ) => S3ErrorKind::BadCredentials,
         ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
         | (_, 301 | 307) => S3ErrorKind::WrongRegion,
-        // S3 answers these two with a 400 and a 409, and means "again".
-        ("RequestTimeout" | "OperationAborted" | "ConditionalRequestConflict", _) => S3ErrorKind::Server,
+        // S3 answers these with a 400 or a 409, and means "again".
+        (
+            "RequestTimeout"
+            | "OperationAborted"
+            | "ConditionalRequestConflict"
+            | "BadDigest"
+            | "IncompleteBody",
+            _,
+        ) => S3ErrorKind::Server,
         ("SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded", _) | (_, 429 | 503) => {
             S3ErrorKind::SlowDown
         }

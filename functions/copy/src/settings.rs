@@ -1,6 +1,7 @@
 //! What a caller said, as it was said: [`Settings`] (a deployment's, from an environment or
 //! flags) and [`Request`] (one run's, from an event). [`Plan`](crate::Plan) is what it means.
 
+use aws_sdk_s3::config::Credentials;
 use serde::Deserialize;
 
 use crate::PlanError;
@@ -21,6 +22,11 @@ pub struct Settings {
     pub filesystem_prefix: Option<String>,
     /// `DESTINATION_BUCKET`: the customer's bucket.
     pub destination_bucket: Option<String>,
+    /// `TRANSFER`: `auto` (unless given), `server-side` or `stream`.
+    pub transfer: Option<String>,
+    /// `SOURCE_ACCESS_KEY_ID` and `SOURCE_SECRET_ACCESS_KEY`: the vendor's keys, where the
+    /// customer's own credentials may not read the source. Their `Debug` shows no secret.
+    pub source_credentials: Option<Credentials>,
     /// `SOURCE_REGION`: the SDK's unless given.
     pub source_region: Option<String>,
     /// `DESTINATION_REGION`: the SDK's unless given.
@@ -51,6 +57,11 @@ impl Settings {
             database_prefix: lookup("DATABASE_PREFIX"),
             filesystem_prefix: lookup("FILESYSTEM_PREFIX"),
             destination_bucket: lookup("DESTINATION_BUCKET"),
+            transfer: lookup("TRANSFER"),
+            source_credentials: credentials(
+                lookup("SOURCE_ACCESS_KEY_ID"),
+                lookup("SOURCE_SECRET_ACCESS_KEY"),
+            ),
             source_region: lookup("SOURCE_REGION"),
             destination_region: lookup("DESTINATION_REGION"),
             source_endpoint_url: lookup("SOURCE_ENDPOINT_URL"),
@@ -62,6 +73,13 @@ impl Settings {
             max_in_flight: lookup("MAX_IN_FLIGHT"),
         }
     }
+}
+
+/// The vendor's keys, if there are any. One alone is kept, for [`Plan`](crate::Plan) to refuse.
+fn credentials(id: Option<String>, secret: Option<String>) -> Option<Credentials> {
+    let (id, secret) = (id.unwrap_or_default(), secret.unwrap_or_default());
+    let given = !id.is_empty() || !secret.is_empty();
+    given.then(|| Credentials::new(id, secret, None, None, "SOURCE_ACCESS_KEY_ID"))
 }
 
 /// What one run is asked to do. Everything is optional: `{}` copies all that is new or

@@ -6,10 +6,11 @@
 
 mod multipart;
 mod parts;
+mod properties;
 mod single;
+mod stream;
 
-use std::sync::Mutex;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::ChecksumMode;
@@ -19,11 +20,11 @@ use crate::diff::PlainEtags;
 use crate::list::{Entry, timestamp};
 use crate::plan::Destination;
 use crate::replicate::Observer;
-use crate::report::{Failure, Fate, Operation, Outcome, Reason, VerifiedBy};
+use crate::report::{Failure, Fate, Operation, Outcome, Reason, Route, VerifiedBy};
 use crate::s3::{Caller, Side};
 use crate::settings::RESERVED_PREFIX;
 use crate::verify::{Facts, Verdict, compare};
-use crate::{ETag, Plan, S3Error, S3ErrorKind, Source, SourceName};
+use crate::{ETag, Plan, S3Error, S3ErrorKind, Source, SourceName, Transfer};
 
 pub(crate) use parts::{breadth, foresee};
 
@@ -37,12 +38,25 @@ pub(crate) struct Job {
     pub(crate) name: SourceName,
     pub(crate) caller: Caller,
     pub(crate) source: Side,
+    /// The source with the vendor's keys, where it gave any.
+    vendor: Option<Side>,
     pub(crate) destination: Side,
+    /// Why the bytes pass through this process; `None` while S3 copies.
+    streams_because: OnceLock<String>,
+    /// Whether to stream where the source refuses S3's copies.
+    may_switch: bool,
     /// What the copies should be like.
     as_configured: Destination,
     lands_in: String,
     observer: Arc<dyn Observer>,
     plain: Mutex<PlainEtags>,
+}
+
+/// A source, and who may read it how.
+pub(crate) struct Reader {
+    pub(crate) own: Side,
+    pub(crate) vendor: Option<Side>,
+    pub(crate) streams_because: OnceLock<String>,
 }
 
 /// Why a copy did not come about.
@@ -54,6 +68,8 @@ enum CopyError {
     NotFound(S3Error),
     Archived,
     Stopped,
+    /// The source refuses S3's copies, and is streamed from now on.
+    Switched,
     Refused(Failure),
 }
 
@@ -61,7 +77,7 @@ impl Job {
     pub(crate) fn new(
         plan: &Plan,
         source: &Source,
-        from: Side,
+        from: Reader,
         to: Side,
         caller: Caller,
         observer: Arc<dyn Observer>,
@@ -69,7 +85,10 @@ impl Job {
         Self {
             name: source.name,
             caller,
-            source: from,
+            source: from.own,
+            may_switch: plan.transfer == Transfer::Auto && from.vendor.is_some(),
+            vendor: from.vendor,
+            streams_because: from.streams_because,
             destination: to,
             as_configured: plan.destination.clone(),
             lands_in: source.lands_in.clone(),
@@ -78,11 +97,30 @@ impl Job {
         }
     }
 
+    /// Whether the bytes pass through this process.
+    pub(crate) fn streams(&self) -> bool {
+        self.streams_because.get().is_some()
+    }
+
+    /// Which way the bytes go, and why.
+    pub(crate) fn route(&self) -> (Route, String) {
+        match self.streams_because.get() {
+            Some(because) => (Route::Stream, because.clone()),
+            None => (Route::ServerSide, "the source may be read with the destination's credentials".into()),
+        }
+    }
+
+    /// The source as it is read.
+    fn reader(&self) -> &Side {
+        if self.streams() { self.vendor.as_ref().unwrap_or(&self.source) } else { &self.source }
+    }
+
     /// Copies one object and says what became of it.
     pub(crate) async fn copy(&self, mut entry: Entry, reason: Reason) -> Outcome {
         let mut overwritten = 0;
         let fate = loop {
             match self.attempt(&entry).await {
+                Err(CopyError::Switched) => {}
                 Ok(verified_by) => break Fate::Copied { reason, verified_by, overwritten },
                 Err(CopyError::Overwritten) if overwritten + 1 < LOOKUPS => {
                     overwritten += 1;
@@ -101,6 +139,7 @@ impl Job {
         match entry.etag {
             ETag::Multipart(..) => multipart::copy(self, entry).await,
             _ if entry.size > single::LARGEST => multipart::copy(self, entry).await,
+            _ if self.streams() => stream::copy(self, entry).await,
             _ => single::copy(self, entry).await,
         }
     }
@@ -152,21 +191,22 @@ impl Job {
         pin: Option<&ETag>,
         part_number: Option<i32>,
     ) -> Result<HeadObjectOutput, CopyError> {
+        let source = self.reader();
         self.caller
             .send(Operation::HeadObject, || {
-                self.source
+                source
                     .client
                     .head_object()
-                    .bucket(&self.source.bucket)
+                    .bucket(&source.bucket)
                     .key(key)
-                    .set_expected_bucket_owner(self.source.owner.clone())
+                    .set_expected_bucket_owner(source.owner.clone())
                     .set_if_match(pin.map(ETag::quoted))
                     .set_part_number(part_number)
                     .checksum_mode(ChecksumMode::Enabled)
                     .send()
             })
             .await
-            .map_err(|error| self.source_error(error))
+            .map_err(|error| self.error(error, source))
     }
 
     async fn head_destination(&self, key: &str) -> Result<HeadObjectOutput, S3Error> {
@@ -250,9 +290,12 @@ impl Job {
         format!("{}{key}", self.lands_in)
     }
 
-    /// An error of a request that only reads the source.
-    fn source_error(&self, error: S3Error) -> CopyError {
-        self.error(error, &self.source)
+    /// An error of a streamed object: which side it is on shows in its operation.
+    fn stream_error(&self, error: S3Error) -> CopyError {
+        match error.operation {
+            Operation::GetObject | Operation::GetObjectTagging => self.error(error, self.reader()),
+            _ => self.destination_error(error),
+        }
     }
 
     /// An error of a request that only concerns the destination.
@@ -268,25 +311,49 @@ impl Job {
         if error.kind != S3ErrorKind::AccessDenied {
             return self.error(error, &self.destination);
         }
+        if self.streams() {
+            // Another object's refusal has changed the route meanwhile.
+            return CopyError::Switched;
+        }
         // S3 names neither the side nor the right. What the source refuses shows which.
-        let remedy = match self.head_source(key, None, None).await {
-            Err(CopyError::Refused(failure)) => failure.remedy,
-            Err(other) => return other,
-            Ok(head) => match self.tags(key, &head).await {
-                Err(CopyError::Refused(failure)) => failure.remedy,
-                _ if head.tag_count().unwrap_or(0) > 0 => {
-                    format!(
-                        "allow s3:PutObject and s3:PutObjectTagging on arn:aws:s3:::{}/*",
-                        self.destination.bucket
-                    )
-                }
-                _ => self.destination.remedy(&error),
-            },
+        let head = self.head_source(key, None, None).await;
+        let tags = match &head {
+            Ok(head) => self.tags(&self.source, key, head.tag_count()).await,
+            Err(_) => Ok(None),
+        };
+        let remedy = match (head, tags.map_err(|error| self.error(error, &self.source))) {
+            (Err(CopyError::Refused(failure)), _) | (_, Err(CopyError::Refused(failure))) => failure.remedy,
+            (Err(other), _) | (_, Err(other)) => return other,
+            (_, Ok(Some(_))) => {
+                format!(
+                    "allow s3:PutObject and s3:PutObjectTagging on arn:aws:s3:::{}/*",
+                    self.destination.bucket
+                )
+            }
+            (_, Ok(None)) => self.destination.remedy(&error),
         };
         CopyError::Refused(self.failure(&error, remedy))
     }
 
+    /// Streams from now on, if that may help.
+    fn switch(&self, missing: &str) -> bool {
+        if self.may_switch {
+            let because = format!("the source refuses server-side copies ({missing})");
+            if self.streams_because.set(because.clone()).is_ok() {
+                tracing::info!(source = %self.name, because, "streaming with the vendor's keys");
+            }
+        }
+        self.may_switch
+    }
+
     fn error(&self, error: S3Error, side: &Side) -> CopyError {
+        // The vendor's keys may do what the customer's own credentials may not.
+        if error.kind == S3ErrorKind::AccessDenied
+            && std::ptr::eq(side, &raw const self.source)
+            && self.switch(&side.remedy(&error))
+        {
+            return CopyError::Switched;
+        }
         match error.kind {
             S3ErrorKind::PreconditionFailed => CopyError::Overwritten,
             S3ErrorKind::NotFound => CopyError::NotFound(error),
@@ -308,7 +375,7 @@ impl Job {
     async fn fate(&self, entry: &Entry, error: CopyError) -> Fate {
         match error {
             CopyError::Archived => Fate::Archived,
-            CopyError::Stopped => Fate::Interrupted,
+            CopyError::Stopped | CopyError::Switched => Fate::Interrupted,
             CopyError::Refused(failure) => Fate::Failed(failure),
             CopyError::Overwritten => Fate::Failed(Failure {
                 error: "KeepsChanging".into(),
@@ -329,14 +396,15 @@ impl Job {
     }
 
     async fn is_listed(&self, key: &str) -> Result<bool, S3Error> {
+        let source = self.reader();
         let listing = self
             .caller
             .send(Operation::ListObjectsV2, || {
-                self.source
+                source
                     .client
                     .list_objects_v2()
-                    .bucket(&self.source.bucket)
-                    .set_expected_bucket_owner(self.source.owner.clone())
+                    .bucket(&source.bucket)
+                    .set_expected_bucket_owner(source.owner.clone())
                     .prefix(key)
                     .encoding_type(aws_sdk_s3::types::EncodingType::Url)
                     .max_keys(1)

@@ -13,14 +13,15 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, CopyPartResult,
     ServerSideEncryption, Tag,
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream as streams};
 use jiff::{SignedDuration, Timestamp};
 
 use super::parts::{self, Part};
-use super::{CopyError, Job, copy_source, size};
+use super::properties::Properties;
+use super::{CopyError, Job, copy_source, size, stream};
 use crate::list::{Entry, timestamp};
 use crate::report::{Operation, VerifiedBy};
-use crate::s3::Caller;
+use crate::s3::{Caller, Side};
 use crate::verify::is_kms;
 use crate::{ETag, S3ErrorKind};
 
@@ -28,7 +29,9 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyErr
     let followed = matches!(entry.etag, ETag::Multipart(..)).then_some(1);
     let head = job.head_source(&entry.key, Some(&entry.etag), followed).await?;
     let layout = layout(job, entry, &head).await?;
-    let tags = job.tags(&entry.key, &head).await?;
+    let source = job.reader();
+    let tags = job.tags(source, &entry.key, head.tag_count()).await;
+    let tags = tags.map_err(|error| job.error(error, source))?;
     let upload = Upload::create(job, entry, &head, tags).await?;
     match upload.fill_and_complete(layout).await {
         Ok(verified) => Ok(verified),
@@ -69,7 +72,7 @@ async fn layout(job: &Job, entry: &Entry, head: &HeadObjectOutput) -> Result<Lay
 /// For parts of unequal sizes: one HEAD a part. An empty last part is left out: no range of
 /// bytes says it. The copy's ETag will differ.
 async fn ask_every_part(job: &Job, entry: &Entry, count: u64) -> Result<Vec<Part>, CopyError> {
-    let sizes: Vec<u64> = stream::iter(1..=i32::try_from(count).unwrap_or(i32::MAX))
+    let sizes: Vec<u64> = streams::iter(1..=i32::try_from(count).unwrap_or(i32::MAX))
         .map(async |number| {
             let head = job.head_source(&entry.key, Some(&entry.etag), Some(number)).await?;
             Ok::<_, CopyError>(size(&head))
@@ -94,6 +97,9 @@ struct Upload<'a> {
     entry: &'a Entry,
     key: String,
     id: String,
+    /// Whether the parts pass through this process.
+    streams: bool,
+    source_kms: bool,
 }
 
 impl<'a> Upload<'a> {
@@ -106,7 +112,10 @@ impl<'a> Upload<'a> {
     ) -> Result<Self, CopyError> {
         let key = job.destination_key(&entry.key);
         let kms_key_id = &job.as_configured.kms_key_id;
-        let (algorithm, checksum_type) = checksum(head);
+        let properties = Properties::from(head);
+        // A streamed part has no checksum but the one that S3 computes.
+        let streams = job.streams();
+        let (algorithm, checksum_type) = if streams { (None, None) } else { checksum(head) };
         let began = Timestamp::now();
         let tries = AtomicU32::new(0);
         let created = job
@@ -119,14 +128,14 @@ impl<'a> Upload<'a> {
                     .bucket(&job.destination.bucket)
                     .key(&key)
                     .set_expected_bucket_owner(job.destination.owner.clone())
-                    .set_metadata(head.metadata().cloned())
-                    .set_cache_control(head.cache_control().map(str::to_owned))
-                    .set_content_disposition(head.content_disposition().map(str::to_owned))
-                    .set_content_encoding(head.content_encoding().map(str::to_owned))
-                    .set_content_language(head.content_language().map(str::to_owned))
-                    .set_content_type(head.content_type().map(str::to_owned))
-                    .set_expires(expires(head))
-                    .set_website_redirect_location(head.website_redirect_location().map(str::to_owned))
+                    .set_metadata(properties.metadata.clone())
+                    .set_cache_control(properties.cache_control.clone())
+                    .set_content_disposition(properties.content_disposition.clone())
+                    .set_content_encoding(properties.content_encoding.clone())
+                    .set_content_language(properties.content_language.clone())
+                    .set_content_type(properties.content_type.clone())
+                    .set_expires(properties.expires)
+                    .set_website_redirect_location(properties.website_redirect_location.clone())
                     .set_tagging(tags.clone())
                     .set_checksum_algorithm(algorithm.clone())
                     .set_checksum_type(checksum_type.clone())
@@ -137,7 +146,8 @@ impl<'a> Upload<'a> {
             })
             .await;
         let id = created.as_ref().ok().and_then(|created| created.upload_id()).unwrap_or_default().to_owned();
-        let upload = Self { job, entry, key, id };
+        let source_kms = is_kms(head.server_side_encryption());
+        let upload = Self { job, entry, key, id, streams, source_kms };
         // A try whose answer was lost, or not waited for, may have opened an upload that
         // nobody has the id of.
         if tries.into_inner() > u32::from(created.is_ok()) {
@@ -185,7 +195,7 @@ impl<'a> Upload<'a> {
             let id = stray.upload_id().unwrap_or_default();
             let recent = stray.initiated().is_some_and(|time| timestamp(time) >= oldest);
             if stray.key() == Some(&self.key) && id != self.id && recent {
-                let stray = Self { job, entry: self.entry, key: self.key.clone(), id: id.to_owned() };
+                let stray = Self { id: id.to_owned(), key: self.key.clone(), ..*self };
                 stray.abort().await;
             }
         }
@@ -194,7 +204,7 @@ impl<'a> Upload<'a> {
     async fn fill_and_complete(&self, layout: Layout) -> Result<VerifiedBy, CopyError> {
         let mut copied = self.copy_parts(&layout.parts).await?;
         if layout.guessed
-            && let Some(etag) = self.wrong_guess(&copied)
+            && let Some(etag) = self.another_etag(&copied)
         {
             tracing::debug!(key = self.entry.key, %etag, "parts of unequal sizes: asking for each");
             let count = copied.len() as u64;
@@ -212,9 +222,10 @@ impl<'a> Upload<'a> {
         self.complete(&copied).await
     }
 
-    /// The ETag these parts would make, if it is not the source's.
-    fn wrong_guess(&self, copied: &[CopiedPart]) -> Option<ETag> {
-        if copied.iter().any(|part| part.kms) {
+    /// The ETag these parts would make, if it is not the source's. Under SSE-KMS nobody
+    /// can tell.
+    fn another_etag(&self, copied: &[CopiedPart]) -> Option<ETag> {
+        if self.source_kms || copied.iter().any(|part| part.kms) {
             return None;
         }
         let etags: Vec<ETag> = copied.iter().map(|part| part.etag.clone()).collect();
@@ -224,7 +235,7 @@ impl<'a> Upload<'a> {
     async fn copy_parts(&self, parts: &[Part]) -> Result<Vec<CopiedPart>, CopyError> {
         // One part that spans the object needs no range, and below 5 MiB takes none.
         let whole = parts.len() == 1 && parts[0].size == self.entry.size;
-        stream::iter(parts.iter().copied())
+        streams::iter(parts.iter().copied())
             .map(|part| self.copy_part(part, whole))
             .buffered(self.job.caller.pace.most())
             .try_collect()
@@ -233,6 +244,15 @@ impl<'a> Upload<'a> {
 
     async fn copy_part(&self, part: Part, whole: bool) -> Result<CopiedPart, CopyError> {
         let Self { job, entry, .. } = self;
+        if self.streams {
+            let streamed = stream::part(job, entry, (&self.key, &self.id), part).await?;
+            job.observer.moved(part.size);
+            return Ok(CopiedPart::new(
+                part,
+                is_kms(streamed.server_side_encryption()),
+                stream::result(&streamed),
+            ));
+        }
         let source = copy_source(&job.source.bucket, &entry.key);
         let copied = job
             .caller
@@ -258,12 +278,7 @@ impl<'a> Upload<'a> {
         };
         job.observer.moved(part.size);
         let result = copied.copy_part_result().cloned().unwrap_or_else(|| CopyPartResult::builder().build());
-        Ok(CopiedPart {
-            number: part.number,
-            etag: ETag::parse(result.e_tag().unwrap_or_default()),
-            kms: is_kms(copied.server_side_encryption()),
-            result,
-        })
+        Ok(CopiedPart::new(part, is_kms(copied.server_side_encryption()), result))
     }
 
     async fn complete(&self, copied: &[CopiedPart]) -> Result<VerifiedBy, CopyError> {
@@ -364,6 +379,10 @@ struct CopiedPart {
 }
 
 impl CopiedPart {
+    fn new(part: Part, kms: bool, result: CopyPartResult) -> Self {
+        Self { number: part.number, etag: ETag::parse(result.e_tag().unwrap_or_default()), kms, result }
+    }
+
     fn completed(&self) -> CompletedPart {
         let result = &self.result;
         CompletedPart::builder()
@@ -379,25 +398,29 @@ impl CopiedPart {
 }
 
 impl Job {
-    /// The source's tags as `x-amz-tagging` carries them. HEAD counts them, but not for
-    /// those who may not read them: only a count of 0 is an answer.
-    pub(super) async fn tags(&self, key: &str, head: &HeadObjectOutput) -> Result<Option<String>, CopyError> {
-        if head.tag_count() == Some(0) {
+    /// The source's tags as `x-amz-tagging` carries them. HEAD and GET count them, but not
+    /// for those who may not read them: only a count of 0 is an answer.
+    pub(super) async fn tags(
+        &self,
+        source: &Side,
+        key: &str,
+        count: Option<i32>,
+    ) -> Result<Option<String>, S3Error> {
+        if count == Some(0) {
             return Ok(None);
         }
         let tagging = self
             .caller
             .send(Operation::GetObjectTagging, || {
-                self.source
+                source
                     .client
                     .get_object_tagging()
-                    .bucket(&self.source.bucket)
+                    .bucket(&source.bucket)
                     .key(key)
-                    .set_expected_bucket_owner(self.source.owner.clone())
+                    .set_expected_bucket_owner(source.owner.clone())
                     .send()
             })
-            .await
-            .map_err(|error| self.source_error(error))?;
+            .await?;
         let tags = tagging.tag_set().iter().map(pair).collect::<Vec<_>>().join("&");
         Ok((!tags.is_empty()).then_some(tags))
     }
@@ -430,10 +453,4 @@ fn checksum(head: &HeadObjectOutput) -> (Option<ChecksumAlgorithm>, Option<Check
         _ => head.checksum_type().cloned(),
     };
     (Some(algorithm), checksum_type)
-}
-
-/// S3 keeps any text in `Expires`; the SDK reads the well-formed ones.
-fn expires(head: &HeadObjectOutput) -> Option<aws_sdk_s3::primitives::DateTime> {
-    use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
-    head.expires_string().and_then(|text| DateTime::from_str(text, DateTimeFormat::HttpDate).ok())
 }

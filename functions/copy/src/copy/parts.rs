@@ -84,15 +84,20 @@ pub(crate) fn breadth(entry: &Entry) -> usize {
 }
 
 /// The requests that copying this object takes when nothing goes wrong.
-pub(crate) fn foresee(entry: &Entry) -> Vec<(Operation, u64)> {
-    let Some(parts) = foreseen(entry) else { return vec![(Operation::CopyObject, 1)] };
-    vec![
-        (Operation::HeadObject, 1),
-        (Operation::GetObjectTagging, 1),
-        (Operation::CreateMultipartUpload, 1),
-        (Operation::UploadPartCopy, parts),
-        (Operation::CompleteMultipartUpload, 1),
-    ]
+pub(crate) fn foresee(entry: &Entry, streams: bool) -> Vec<(Operation, u64)> {
+    use Operation::*;
+    let Some(parts) = foreseen(entry) else {
+        return match streams {
+            true => vec![(GetObject, 1), (GetObjectTagging, 1), (PutObject, 1)],
+            false => vec![(CopyObject, 1)],
+        };
+    };
+    let copies = match streams {
+        true => vec![(GetObject, parts), (UploadPart, parts)],
+        false => vec![(UploadPartCopy, parts)],
+    };
+    let besides = [HeadObject, GetObjectTagging, CreateMultipartUpload, CompleteMultipartUpload];
+    besides.into_iter().map(|operation| (operation, 1)).chain(copies).collect()
 }
 
 #[cfg(test)]

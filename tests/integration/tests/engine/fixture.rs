@@ -18,7 +18,8 @@ pub(crate) struct Fixture {
     pub(crate) settings: Settings,
     /// How long one try of a request may take.
     pub(crate) patience: Duration,
-    clients: Clients,
+    /// The customer's own keys.
+    pub(crate) keys: (&'static str, &'static str),
 }
 
 impl Fixture {
@@ -38,14 +39,17 @@ impl Fixture {
             destination_endpoint_url: Some(sim.endpoint()),
             ..Settings::default()
         };
-        let credentials = Credentials::new("sim-access-key", "sim-secret-key", None, None, "test");
+        let keys = ("sim-access-key", "sim-secret-key");
+        Self { sim, settings, patience: Duration::from_secs(30), keys }
+    }
+
+    fn clients(&self) -> Clients {
         let shared = aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .credentials_provider(SharedCredentialsProvider::new(keys(self.keys)))
             .build();
-        let clients = Clients::new(&shared, &settings).expect("valid endpoints");
-        Self { sim, settings, patience: Duration::from_secs(30), clients }
+        Clients::new(&shared, &self.settings).expect("valid endpoints")
     }
 
     /// A run to its end.
@@ -56,7 +60,7 @@ impl Fixture {
     pub(crate) async fn try_run(&self, halt: &Halt, observer: Arc<dyn Observer>) -> Result<Report, RunError> {
         let mut plan = Plan::new(&self.settings, &Request::default()).expect("a valid plan");
         plan.attempt_timeout = self.patience;
-        replicate(&plan, &self.clients, halt, observer).await
+        replicate(&plan, &self.clients(), halt, observer).await
     }
 
     pub(crate) fn vendor(&self, key: &str) -> ObjectSnapshot {
@@ -84,6 +88,10 @@ impl Fixture {
         assert_eq!(report.total(|source| source.copied).objects, 0, "{report:?}");
         assert_eq!(self.sim.state().open_uploads(CUSTOMER), []);
     }
+}
+
+pub(crate) fn keys((id, secret): (&str, &str)) -> Credentials {
+    Credentials::new(id, secret, None, None, "test")
 }
 
 /// All of an object that CopyObject keeps; the ETag stands for its parts, too.

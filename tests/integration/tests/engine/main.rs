@@ -8,3 +8,4 @@ mod model;
 mod multipart;
 mod requests;
 mod stops;
+mod streams;

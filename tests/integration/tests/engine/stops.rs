@@ -29,7 +29,9 @@ async fn a_deadline_ends_a_run_in_time_and_the_next_one_goes_on() {
     let after = source.stopped_after.clone().expect("it says where it stopped");
     assert!(source.copied.objects > 0 && source.copied.objects < 400, "{source:?}");
     let copied = fixture.sim.state().keys(CUSTOMER);
-    assert_eq!(copied.len() as u64, source.copied.objects, "no more, no less than it said");
+    // What was in flight at the very end may have arrived unheard.
+    let said = source.copied.objects..=source.copied.objects + source.interrupted.objects;
+    assert!(said.contains(&(copied.len() as u64)), "{} copied, {source:?}", copied.len());
     assert!(copied.iter().all(|key| *key <= format!("filesystem/{after}")), "{after}");
 
     let report = fixture.run().await;

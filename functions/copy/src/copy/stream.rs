@@ -1,0 +1,137 @@
+//! The bytes pass through this process: for vendors that gave only an access key and a
+//! secret key, so that nobody may both read the source and write the destination.
+//!
+//! The body of a GET is the body of the PUT. Nothing is gathered in between: memory holds
+//! what the network does, for objects of any size, and a slow destination slows the source.
+
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::upload_part::UploadPartOutput;
+use aws_sdk_s3::types::{CopyPartResult, ServerSideEncryption};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::parts::Part;
+use super::properties::Properties;
+use super::{CopyError, Job};
+use crate::list::Entry;
+use crate::report::{Operation, VerifiedBy};
+use crate::verify::is_kms;
+use crate::{ETag, S3Error, S3ErrorKind};
+
+/// What a stream moves in a second at the least.
+const SLOWEST: u64 = 1 << 20;
+
+/// Streams an object that was uploaded in one piece into a PutObject.
+pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyError> {
+    let key = job.destination_key(&entry.key);
+    let kms_key_id = &job.as_configured.kms_key_id;
+    let put = job
+        .caller
+        .persist(Operation::PutObject, entry.size / SLOWEST, async || {
+            let got = get(job, entry, None).await?;
+            let tags = job.tags(job.reader(), &entry.key, got.tag_count()).await?;
+            let properties = Properties::from(&got);
+            // Where the ETag is the MD5 of the bytes, the destination refuses any other.
+            let md5 = match entry.etag {
+                ETag::Plain(md5) if !is_kms(got.server_side_encryption()) => Some(STANDARD.encode(md5)),
+                _ => None,
+            };
+            let put = job
+                .destination
+                .client
+                .put_object()
+                .bucket(&job.destination.bucket)
+                .key(&key)
+                .set_expected_bucket_owner(job.destination.owner.clone())
+                .set_metadata(properties.metadata)
+                .set_cache_control(properties.cache_control)
+                .set_content_disposition(properties.content_disposition)
+                .set_content_encoding(properties.content_encoding)
+                .set_content_language(properties.content_language)
+                .set_content_type(properties.content_type)
+                .set_expires(properties.expires)
+                .set_website_redirect_location(properties.website_redirect_location)
+                .set_tagging(tags)
+                .set_storage_class(job.as_configured.storage_class.clone())
+                .set_server_side_encryption(kms_key_id.is_some().then_some(ServerSideEncryption::AwsKms))
+                .set_ssekms_key_id(kms_key_id.clone())
+                .set_content_md5(md5)
+                .content_length(length(entry.size))
+                .body(got.body);
+            job.caller.once(Operation::PutObject, put.send()).await
+        })
+        .await;
+    let put = put.map_err(|error| job.stream_error(error))?;
+    let verified = job.verify(entry, put.e_tag(), is_kms(put.server_side_encryption())).await?;
+    job.observer.moved(entry.size);
+    Ok(verified)
+}
+
+/// Streams one part of an object into an upload.
+pub(super) async fn part(
+    job: &Job,
+    entry: &Entry,
+    (key, upload_id): (&str, &str),
+    part: Part,
+) -> Result<UploadPartOutput, CopyError> {
+    let put = job.caller.persist(Operation::UploadPart, part.size / SLOWEST, async || {
+        let got = get(job, entry, Some(part)).await?;
+        let put = job
+            .destination
+            .client
+            .upload_part()
+            .bucket(&job.destination.bucket)
+            .key(key)
+            .upload_id(upload_id)
+            .part_number(part.number)
+            .set_expected_bucket_owner(job.destination.owner.clone())
+            .content_length(length(part.size))
+            .body(got.body);
+        job.caller.once(Operation::UploadPart, put.send()).await
+    });
+    put.await.map_err(|error| job.stream_error(error))
+}
+
+/// Opens the object, or a part of it, as it was listed.
+async fn get(job: &Job, entry: &Entry, part: Option<Part>) -> Result<GetObjectOutput, S3Error> {
+    let source = job.reader();
+    let get = source
+        .client
+        .get_object()
+        .bucket(&source.bucket)
+        .key(&entry.key)
+        .set_expected_bucket_owner(source.owner.clone())
+        .if_match(entry.etag.quoted())
+        // An empty object has no range.
+        .set_range(part.filter(|part| part.size > 0).map(|part| part.range()));
+    let got = job.caller.once(Operation::GetObject, get.send()).await?;
+    let expected = part.map_or(entry.size, |part| part.size);
+    if got.content_length() == Some(length(expected)) {
+        return Ok(got);
+    }
+    Err(S3Error {
+        operation: Operation::GetObject,
+        kind: S3ErrorKind::NotS3,
+        code: format!("{} bytes", got.content_length().unwrap_or_default()),
+        message: format!("{expected} were asked for"),
+        request_id: None,
+        tries: 1,
+    })
+}
+
+/// S3's sizes fit in 63 bits.
+fn length(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// A streamed part as a copied one answers it.
+pub(super) fn result(part: &UploadPartOutput) -> CopyPartResult {
+    CopyPartResult::builder()
+        .set_e_tag(part.e_tag.clone())
+        .set_checksum_crc32(part.checksum_crc32.clone())
+        .set_checksum_crc32_c(part.checksum_crc32_c.clone())
+        .set_checksum_crc64_nvme(part.checksum_crc64_nvme.clone())
+        .set_checksum_sha1(part.checksum_sha1.clone())
+        .set_checksum_sha256(part.checksum_sha256.clone())
+        .build()
+}
