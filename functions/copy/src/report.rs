@@ -353,7 +353,10 @@ impl Report {
 /// The cost of requests in USD.
 fn price(requests: &BTreeMap<Operation, u64>) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a price needs no 53 bits")]
-    requests.iter().map(|(operation, count)| operation.price() * *count as f64).sum()
+    requests
+        .iter()
+        .map(|(operation, count)| operation.price() * *count as f64)
+        .fold(0.0, |sum, cost| sum + cost)
 }
 
 /// A source's report as it grows.

@@ -75,6 +75,11 @@ struct SourceArgs {
     /// The vendor's S3-compatible server [default: AWS]
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "URL")]
     source_endpoint_url: Option<String>,
+    /// `server-side` (S3 copies), `stream` (the bytes pass here), or `auto`: server-side where
+    /// the source allows it, else streamed with the vendor's keys, which are read from
+    /// SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY only [default: auto]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "WAY")]
+    transfer: Option<String>,
     /// Refuse source buckets of any other account
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ID")]
     source_bucket_owner: Option<String>,
@@ -163,6 +168,9 @@ impl Replicate {
         Settings {
             database_bucket: source.database_bucket.clone(),
             filesystem_bucket: source.filesystem_bucket.clone(),
+            transfer: source.transfer.clone(),
+            // Never a flag: everybody on a machine sees its processes' arguments.
+            source_credentials: Settings::read(|name| std::env::var(name).ok()).source_credentials,
             database_prefix: destination.database_prefix.clone(),
             filesystem_prefix: destination.filesystem_prefix.clone(),
             destination_bucket: destination.destination_bucket.clone(),

@@ -166,7 +166,8 @@ fn words(now: &Snapshot, bytes_per_second: f64, known: bool) -> String {
         failed => format!(", {} failed", number(failed)),
     };
     if now.found == 0 {
-        return format!("{listed} listed, nothing to copy so far{failed}");
+        let so_far = if known { "" } else { " so far, nothing to copy yet" };
+        return format!("{listed} listed{so_far}{failed}");
     }
     let (done, moved) = (number(now.done.min(now.found)), bytes(now.moved));
     let speed = bytes(bytes_per_second as u64);
@@ -205,7 +206,8 @@ mod tests {
             "12,000 listed so far, 1,000 done, 3 failed, 2.00 GiB, 512 MiB/s"
         );
         let idle = Snapshot { listed: 7, ..Snapshot::default() };
-        assert_eq!(words(&idle, 0.0, true), "7 listed, nothing to copy so far");
+        assert_eq!(words(&idle, 0.0, false), "7 listed so far, nothing to copy yet");
+        assert_eq!(words(&idle, 0.0, true), "7 listed");
     }
 
     #[test]

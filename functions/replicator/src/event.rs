@@ -2,7 +2,8 @@
 //!
 //! An event comes as it stands (a person, EventBridge Scheduler) or inside an EventBridge
 //! event: a rule's "Scheduled Event" has an empty `detail`, a custom event's `detail` is
-//! the request.
+//! the request. EventBridge Scheduler, where it is given no input, sends a "Scheduled Event"
+//! whose `detail` is the text `{}`.
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use bucket_copy::{PlanError, Request};
@@ -26,12 +27,14 @@ pub fn parse(text: &str) -> Result<Request, PlanError> {
 /// [`PlanError::Event`] for what is no request.
 pub fn request(event: Value) -> Result<Request, PlanError> {
     let wrapped = event.get("detail-type").is_some() && event.get("detail").is_some();
-    let request = if wrapped {
-        serde_json::from_value::<EventBridgeEvent<Value>>(event).map(|event| event.detail)
-    } else {
-        Ok(event)
-    };
-    request.map_err(|error| PlanError::Event(error.to_string())).and_then(Request::from_value)
+    let unread = |error: serde_json::Error| PlanError::Event(error.to_string());
+    if !wrapped {
+        return Request::from_value(event);
+    }
+    match serde_json::from_value::<EventBridgeEvent<Value>>(event).map_err(unread)?.detail {
+        Value::String(text) => Request::from_value(serde_json::from_str(&text).map_err(unread)?),
+        detail => Request::from_value(detail),
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +56,8 @@ mod tests {
             "detail-type": "Scheduled Event", "source": "aws.events", "account": "123456789012",
             "time": "2026-10-08T16:53:06Z", "region": "us-east-1",
             "resources": ["arn:aws:events:us-east-1:123456789012:rule/replicate"], "detail": {}}"#;
-        for everything in [scheduled, "{}", "", "null"] {
+        let by_scheduler = scheduled.replace(r#""detail": {}"#, r#""detail": "{}""#);
+        for everything in [scheduled, &by_scheduler, "{}", "", "null"] {
             assert_eq!(parse(everything), Ok(Request::default()), "{everything}");
         }
     }

@@ -3,6 +3,7 @@
 //! An invocation that could not do its job ends with an error whose type is stable. Objects
 //! that failed, or are left because time ran out, are in its answer and its log.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -74,7 +75,7 @@ fn summary(report: &Report) -> String {
 }
 
 /// Why an invocation failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 enum InvocationError {
     /// There was no run.
     #[error(transparent)]
@@ -94,17 +95,31 @@ impl InvocationError {
     }
 }
 
-/// The error's type is what alarms and retries may match on; its message is the sentence
-/// with its causes.
+impl InvocationError {
+    /// What alarms and retries may match on.
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Run(error) => error.name(),
+            Self::Listing { .. } => "ListingFailed",
+        }
+    }
+
+    /// The sentence with its causes.
+    fn message(&self) -> String {
+        let causes = std::iter::successors(Some(self as &dyn std::error::Error), |error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+}
+
+/// The runtime logs this of a failed invocation.
+impl fmt::Debug for InvocationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.error_type(), self.message())
+    }
+}
+
 impl From<InvocationError> for Diagnostic {
     fn from(error: InvocationError) -> Self {
-        let error_type = match &error {
-            InvocationError::Run(error) => error.name(),
-            InvocationError::Listing { .. } => "ListingFailed",
-        };
-        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-        let error_message = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-        tracing::error!(error_type, "{error_message}");
-        Self { error_type: error_type.into(), error_message }
+        Self { error_type: error.error_type().into(), error_message: error.message() }
     }
 }

@@ -23,7 +23,7 @@ use crate::list::{Entry, timestamp};
 use crate::report::{Operation, VerifiedBy};
 use crate::s3::{Caller, Side};
 use crate::verify::is_kms;
-use crate::{ETag, S3ErrorKind};
+use crate::{ETag, S3Error, S3ErrorKind};
 
 pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyError> {
     let followed = matches!(entry.etag, ETag::Multipart(..)).then_some(1);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anstyle::Style;
-use bucket_copy::{Amount, Reason, SourceReport, VerifiedBy};
+use bucket_copy::{Amount, Reason, Route, SourceReport, VerifiedBy};
 
 use super::{BAD, CARE, DIM, PLAIN};
 use crate::escape::escape;
@@ -75,6 +75,7 @@ pub(super) fn rows(source: &SourceReport, dry_run: bool) -> Vec<Row> {
         rows.push(always("copied", source.copied, copied(source)));
     }
     rows.push((source.verified_by.len() > 1).then(|| word("verified", verified(source))));
+    rows.push((source.transfer == Route::Stream).then(|| word("streamed", source.transfer_because.clone())));
     rows.push((source.overwritten > 0).then(|| {
         let times = count(source.overwritten, "time");
         word("changed meanwhile", format!("{times} while being copied; copied as it is now"))

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use bucket_copy::{Amount, FailedObject, Failure, Operation, Reason, SourceName, Status, VerifiedBy};
+use bucket_copy::{Amount, FailedObject, Failure, Operation, Reason, Route, SourceName, Status, VerifiedBy};
 use jiff::Timestamp;
 
 use super::*;
@@ -15,6 +15,8 @@ fn source(name: SourceName, bucket: &str) -> SourceReport {
         bucket: bucket.into(),
         destination_bucket: "my-company-backups".into(),
         destination_prefix: format!("{name}/"),
+        transfer: Route::ServerSide,
+        transfer_because: String::new(),
         listed: amount(12_345, 5 << 30),
         unchanged: amount(12_340, 4 << 30),
         left_out: Amount::default(),
@@ -164,6 +166,28 @@ fn a_listing_that_broke_off_is_no_complete_run() {
         text.contains("  not listed to its end: cannot list the source s3://b\n  what to do: run again\n")
     );
     assert!(text.contains("Failed: a source could not be listed to its end; run again.\n"), "{text}");
+}
+
+#[test]
+fn a_streamed_source_says_why() {
+    let streamed = SourceReport {
+        transfer: Route::Stream,
+        transfer_because: "only the vendor's keys may list the source".into(),
+        ..source(SourceName::Database, "b")
+    };
+    let text = shown(&report(Status::Complete, vec![streamed]));
+    assert!(
+        text.contains("streamed") && text.contains("only the vendor's keys may list the source"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_dry_run_does_not_hide_what_cannot_be_copied() {
+    let source = SourceReport { archived: amount(2, 10), ..source(SourceName::Database, "b") };
+    let dry = Report { dry_run: true, ..report(Status::ObjectsMissing, vec![source]) };
+    let text = shown(&dry);
+    assert!(text.contains("Dry run: nothing was written; 2 objects are archived at the source."), "{text}");
 }
 
 #[test]

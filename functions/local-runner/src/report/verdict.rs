@@ -14,8 +14,9 @@ pub(crate) fn verdict(report: &Report) -> String {
         (Status::Complete, false) => {
             (GOOD, "Complete", "the destination has everything that was asked for.".to_owned())
         }
-        (Status::Complete | Status::ObjectsMissing, true) => {
-            (GOOD, "Dry run", "nothing was written.".to_owned())
+        (Status::Complete, true) => (GOOD, "Dry run", "nothing was written.".to_owned()),
+        (Status::ObjectsMissing, true) => {
+            (CARE, "Dry run", format!("nothing was written; {}", missing(report)))
         }
         (Status::ObjectsMissing, false) => (CARE, "Not complete", missing(report)),
         (Status::Stopped, _) => {
