@@ -62,10 +62,10 @@ impl Operation {
 
     /// Whether an object's copy begins with it, but for reading what the object is.
     pub(crate) fn begins_an_object(self) -> bool {
-        matches!(self, Self::CopyObject | Self::CreateMultipartUpload)
+        matches!(self, Self::CopyObject | Self::PutObject | Self::CreateMultipartUpload)
     }
 
-    /// The right that S3 asks for. A copy needs two more on its source: see `copy::denied`.
+    /// The right that S3 asks for. A copy needs those to read its source besides.
     #[must_use]
     pub fn right(self) -> &'static str {
         match self {

@@ -411,11 +411,12 @@ impl Job {
                     .send()
             })
             .await?;
+        // An empty 200 names no bucket, and tells nothing: the object is not called gone.
+        let listed = listing.name().is_none();
         // The key itself is the first of all keys that begin with it.
-        Ok(listing.contents().iter().any(|object| {
-            let encoded = listing.encoding_type().is_some();
-            crate::list::key(object, encoded).as_deref() == Some(key)
-        }))
+        let encoded = listing.encoding_type().is_some();
+        let key = |object| crate::list::key(object, encoded).as_deref() == Some(key);
+        Ok(listed || listing.contents().iter().any(key))
     }
 }
 
