@@ -29,6 +29,17 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 /// The region that every server here answers in.
 pub const REGION: &str = "us-east-1";
 
+/// Waits until `holds`, 10 s at the most, and answers whether it does: a log comes by another
+/// way than the answer that it is about.
+pub async fn eventually(holds: impl Fn() -> bool) -> bool {
+    let until = async {
+        while !holds() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), until).await.is_ok()
+}
+
 /// An S3 client (path-style addresses) for the server at `endpoint`, such as
 /// `http://127.0.0.1:9000`.
 pub fn client(endpoint: &str, access_key: &str, secret_key: &str) -> aws_sdk_s3::Client {

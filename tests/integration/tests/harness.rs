@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ServerSideEncryption;
-use integration_tests::{LambdaEmulator, LocalRunner, Minio, MinioOptions, RuntimeApi};
+use integration_tests::{LambdaEmulator, LocalRunner, Minio, MinioOptions, RuntimeApi, eventually};
 use serde_json::json;
 
 #[tokio::test]
@@ -67,8 +67,8 @@ async fn both_lambdas_hand_over_events_and_errors() -> Result<()> {
         let error = answer.json()?;
         assert_eq!(theirs.invoke(&refused_event()).await?.json()?, error);
         let message = error["errorMessage"].as_str().context("no message")?;
-        assert!(ours.log().contains("no-such-field"), "{}", ours.log());
-        assert!(theirs.log().contains("no-such-field"), "{}", theirs.log());
+        assert!(eventually(|| ours.log().contains("no-such-field")).await, "{}", ours.log());
+        assert!(eventually(|| theirs.log().contains("no-such-field")).await, "{}", theirs.log());
         assert!(message.contains("no-such-field"), "{message}");
     }
     Ok(())

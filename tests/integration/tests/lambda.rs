@@ -8,7 +8,7 @@ use anyhow::Result;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use integration_tests::{LambdaEmulator, Minio, RuntimeApi};
+use integration_tests::{LambdaEmulator, Minio, RuntimeApi, eventually};
 use s3_sim::{Config, Latency, Object, Sim, User};
 use serde_json::{Value, json};
 
@@ -135,7 +135,7 @@ async fn both_vendor_buckets_arrive_exact_on_minio_and_a_second_run_only_lists()
 
     let report = lambda.invoke(&json!({})).await?.json()?;
     assert_eq!(report["requests"], json!({ "ListObjectsV2": 6 }), "{report}");
-    assert!(lambda.log().contains("complete: 1135 objects"), "{}", lambda.log());
+    assert!(eventually(|| lambda.log().contains("complete: 1135 objects")).await, "{}", lambda.log());
     Ok(())
 }
 
@@ -168,19 +168,6 @@ async fn a_function_that_runs_out_of_time_answers_before_it_does_and_goes_on_nex
     assert_eq!(sim.state().keys("customer").len(), 500);
     assert_eq!(sim.counters().get("CopyObject"), 500, "nothing was copied twice");
     Ok(())
-}
-
-/// The function's log once it holds `text`, or after 10 s: it comes by another way than the
-/// answer.
-async fn log_with(lambda: &RuntimeApi, text: &str) -> String {
-    let holds = async {
-        while !lambda.log().contains(text) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    // Whether it came is for the caller to see.
-    drop(tokio::time::timeout(Duration::from_secs(10), holds).await);
-    lambda.log()
 }
 
 /// Changes to a working environment, an event, and the error they end in.
@@ -254,8 +241,9 @@ async fn bad_input_ends_in_a_stable_error_type_and_writes_nothing() -> Result<()
         assert_eq!(error["errorType"], *error_type, "{changes:?} {event}: {error}");
         let message = error["errorMessage"].as_str().unwrap_or_default();
         assert!(message.contains(named), "{changes:?} {event}: {message}");
-        let log = log_with(&lambda, error_type).await;
-        assert!(log.contains(error_type), "an alarm on the log would miss it: {log}");
+        let logged = eventually(|| lambda.log().contains(error_type)).await;
+        let log = lambda.log();
+        assert!(logged, "an alarm on the log would miss it: {log}");
         assert!(!log.contains(&environment["AWS_SECRET_ACCESS_KEY"]), "a secret is in the log");
         assert!(sim.state().keys("customer").is_empty(), "{changes:?} {event}");
     }
