@@ -14,7 +14,7 @@ const NAMED: usize = 20;
 /// Writes a source's failures, if it has any.
 pub(super) fn write(text: &mut String, source: &SourceReport) {
     if let Some(error) = &source.error {
-        let _ = writeln!(text, "\n  {BAD}not listed to its end:{BAD:#} {}", escape(&error.message));
+        let _ = writeln!(text, "\n  {BAD}given up before its end:{BAD:#} {}", escape(&error.message));
         remedy(text, &error.remedy);
     }
     let named = &source.failures[..source.failures.len().min(NAMED)];

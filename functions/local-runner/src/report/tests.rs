@@ -163,9 +163,9 @@ fn a_listing_that_broke_off_is_no_complete_run() {
     };
     let text = shown(&report(Status::Failed, vec![source]));
     assert!(
-        text.contains("  not listed to its end: cannot list the source s3://b\n  what to do: run again\n")
+        text.contains("  given up before its end: cannot list the source s3://b\n  what to do: run again\n")
     );
-    assert!(text.contains("Failed: a source could not be listed to its end; run again.\n"), "{text}");
+    assert!(text.contains("Failed: a source was given up before its end, see above.\n"), "{text}");
 }
 
 #[test]

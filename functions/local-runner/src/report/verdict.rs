@@ -22,9 +22,7 @@ pub(crate) fn verdict(report: &Report) -> String {
         (Status::Stopped, _) => {
             (CARE, "Stopped", "run again to go on; what is there already is not copied twice.".to_owned())
         }
-        (Status::Failed, _) => {
-            (BAD, "Failed", "a source could not be listed to its end; run again.".to_owned())
-        }
+        (Status::Failed, _) => (BAD, "Failed", "a source was given up before its end, see above.".to_owned()),
     };
     let mut text = format!("{style}{word}:{style:#} {rest}\n");
     if let Some(price) = report.forecast_usd {
