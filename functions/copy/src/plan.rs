@@ -126,11 +126,9 @@ impl Plan {
             max_in_flight: max_in_flight(settings.max_in_flight.as_deref())?,
             attempt_timeout: Duration::from_secs(30),
         };
-        let one_server =
-            endpoint(&settings.source_endpoint_url) == endpoint(&settings.destination_endpoint_url);
         for source in &plan.sources {
             plan.check_landing(source)?;
-            if one_server {
+            if is_one_server(settings) {
                 plan.check_loop(source)?;
             }
         }
@@ -180,8 +178,11 @@ fn given(value: Option<&str>) -> Option<&str> {
     value.map(str::trim).filter(|value| !value.is_empty())
 }
 
-fn endpoint(url: &Option<String>) -> Option<&str> {
-    given(url.as_deref()).map(|url| url.trim_end_matches('/'))
+/// Whether both sides are on one server, however its address is written.
+fn is_one_server(settings: &Settings) -> bool {
+    let endpoint =
+        |url: &Option<String>| given(url.as_deref()).map(|url| url.trim_end_matches('/').to_owned());
+    endpoint(&settings.source_endpoint_url) == endpoint(&settings.destination_endpoint_url)
 }
 
 fn sources(settings: &Settings, request: &Request) -> Result<Vec<Source>, PlanError> {
@@ -258,7 +259,7 @@ fn storage_class(value: Option<&str>) -> Result<Option<StorageClass>, PlanError>
 
 /// S3 copies between buckets of its own only: with two endpoints the bytes must pass here.
 fn transfer(settings: &Settings) -> Result<Transfer, PlanError> {
-    let one_server = settings.source_endpoint_url == settings.destination_endpoint_url;
+    let one_server = is_one_server(settings);
     if let Some(keys) = &settings.source_credentials
         && (keys.access_key_id().is_empty() || keys.secret_access_key().is_empty())
     {
@@ -371,6 +372,7 @@ mod tests {
         };
         let elsewhere = Some("http://127.0.0.1:9000");
         assert_eq!(transfer(None, None), Ok(Transfer::Auto));
+        assert_eq!(transfer(None, Some("")), Ok(Transfer::Auto), "an empty setting is none");
         assert_eq!(transfer(None, elsewhere), Ok(Transfer::Stream));
         assert_eq!(transfer(Some("stream"), None), Ok(Transfer::Stream));
         assert_eq!(transfer(Some("server-side"), None), Ok(Transfer::ServerSide));
