@@ -1,0 +1,81 @@
+//! Which buckets, where and how: what the commands that reach both sides have in common.
+
+use bucket_copy::Settings;
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Source")]
+pub(crate) struct SourceArgs {
+    /// The vendor's bucket of database dumps
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "BUCKET")]
+    database_bucket: Option<String>,
+    /// The vendor's bucket of the application's files
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "BUCKET")]
+    filesystem_bucket: Option<String>,
+    /// The vendor's region [default: the AWS configuration's]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "REGION")]
+    source_region: Option<String>,
+    /// The vendor's S3-compatible server [default: AWS]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "URL")]
+    source_endpoint_url: Option<String>,
+    /// `server-side` (S3 copies), `stream` (the bytes pass here), or `auto`: server-side where
+    /// the source allows it, else streamed with the vendor's keys, which are read from
+    /// SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY only [default: auto]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "WAY")]
+    transfer: Option<String>,
+    /// Refuse source buckets of any other account
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ID")]
+    source_bucket_owner: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Destination")]
+pub(crate) struct DestinationArgs {
+    /// Your bucket, which receives the copies
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "BUCKET")]
+    destination_bucket: Option<String>,
+    /// Where the dumps land; "" is the bucket's root [default: database/]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "PREFIX")]
+    database_prefix: Option<String>,
+    /// Where the files land; "" is the bucket's root [default: filesystem/]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "PREFIX")]
+    filesystem_prefix: Option<String>,
+    /// Your region [default: the AWS configuration's]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "REGION")]
+    destination_region: Option<String>,
+    /// Your S3-compatible server [default: AWS]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "URL")]
+    destination_endpoint_url: Option<String>,
+    /// Refuse a destination bucket of any other account
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ID")]
+    destination_bucket_owner: Option<String>,
+    /// Storage class of the copies [default: STANDARD]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "CLASS")]
+    storage_class: Option<String>,
+    /// KMS key of the copies [default: the bucket's encryption]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "KEY")]
+    kms_key_id: Option<String>,
+}
+
+/// Both sides, as the flags and the environment say them. `max_in_flight` is left to the
+/// commands that have it.
+pub(crate) fn settings(source: &SourceArgs, destination: &DestinationArgs) -> Settings {
+    Settings {
+        database_bucket: source.database_bucket.clone(),
+        filesystem_bucket: source.filesystem_bucket.clone(),
+        transfer: source.transfer.clone(),
+        // Never a flag: everybody on a machine sees its processes' arguments.
+        source_credentials: Settings::read(|name| std::env::var(name).ok()).source_credentials,
+        database_prefix: destination.database_prefix.clone(),
+        filesystem_prefix: destination.filesystem_prefix.clone(),
+        destination_bucket: destination.destination_bucket.clone(),
+        source_region: source.source_region.clone(),
+        destination_region: destination.destination_region.clone(),
+        source_endpoint_url: source.source_endpoint_url.clone(),
+        destination_endpoint_url: destination.destination_endpoint_url.clone(),
+        source_bucket_owner: source.source_bucket_owner.clone(),
+        destination_bucket_owner: destination.destination_bucket_owner.clone(),
+        storage_class: destination.storage_class.clone(),
+        kms_key_id: destination.kms_key_id.clone(),
+        max_in_flight: None,
+    }
+}
