@@ -96,7 +96,7 @@ pub(crate) fn decide(source: &Entry, destination: &Entry, plain: PlainEtags) -> 
     if source.size != destination.size {
         return Decision::Copy(Reason::SizeDiffers);
     }
-    if source.etag == destination.etag {
+    if source.etag.proves(&destination.etag) {
         return Decision::Skip;
     }
     let comparable = match (&source.etag, &destination.etag) {
@@ -167,6 +167,9 @@ mod tests {
             ((1, a2, 0), (1, b3, 900), Comparable, Decision::Skip),
             ((1, a2, 900), (1, b3, 900), Comparable, Decision::Copy(Reason::ModifiedSince)),
             ((1, "", 900), (1, A, 900), Comparable, Decision::Copy(Reason::ModifiedSince)),
+            // Servers that list no ETags at all.
+            ((1, "", 900), (1, "", 900), Comparable, Decision::Copy(Reason::ModifiedSince)),
+            ((1, "", 0), (1, "", 900), Comparable, Decision::Skip),
         ] {
             assert_eq!(decided(source, destination, plain), expected, "{source:?} {destination:?} {plain:?}");
         }

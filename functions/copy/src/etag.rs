@@ -52,6 +52,12 @@ impl ETag {
         Some(Self::Multipart(whole.finalize().into(), u16::try_from(parts.len()).ok()?))
     }
 
+    /// Whether both are known and the same. An object without an ETag is like no other.
+    #[must_use]
+    pub(crate) fn proves(&self, other: &Self) -> bool {
+        self == other && !matches!(self, Self::Opaque(text) if text.is_empty())
+    }
+
     /// The ETag as a condition's header carries it.
     #[must_use]
     pub(crate) fn quoted(&self) -> String {

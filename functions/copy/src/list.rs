@@ -102,7 +102,7 @@ struct Pager {
 impl Pager {
     async fn fetch(mut self) -> Result<Page, RunError> {
         let output = self.ask().await.map_err(|source| self.failed(source))?;
-        let more = output.is_truncated().unwrap_or(false);
+        let more = goes_on(&output);
         self.token = output.next_continuation_token().map(str::to_owned);
         let encoded = output.encoding_type() == Some(&EncodingType::Url);
         let mut entries = VecDeque::with_capacity(output.contents().len());
@@ -134,9 +134,9 @@ impl Pager {
             })
             .await?;
         // An empty 200 parses as an empty bucket. Every S3 names the bucket it lists.
-        let same_token =
-            output.is_truncated() == Some(true) && output.next_continuation_token() == self.token.as_deref();
-        if output.name().is_none() || same_token {
+        let token = output.next_continuation_token();
+        let stands = goes_on(&output) && (token.is_none() || token == self.token.as_deref());
+        if output.name().is_none() || stands {
             return Err(self.not_s3("the answer does not name the bucket, or does not go on"));
         }
         Ok(output)
@@ -175,6 +175,11 @@ impl Pager {
             after: key.to_owned(),
         })
     }
+}
+
+/// A server may give a token, and not say that the page is cut short.
+fn goes_on(page: &ListObjectsV2Output) -> bool {
+    page.is_truncated().unwrap_or(page.next_continuation_token().is_some())
 }
 
 /// In `encoding-type=url`, `+` stands for a space. A server that does not know the encoding

@@ -394,9 +394,17 @@ fn kind(operation: Operation, code: &str, status: u16) -> S3ErrorKind {
             | "IncompleteBody",
             _,
         ) => S3ErrorKind::Server,
-        ("SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded", _) | (_, 429 | 503) => {
-            S3ErrorKind::SlowDown
-        }
+        // With their status, or inside a 200.
+        (
+            "SlowDown"
+            | "ServiceUnavailable"
+            | "ServerBusy"
+            | "Throttling"
+            | "ThrottlingException"
+            | "RequestLimitExceeded",
+            _,
+        )
+        | (_, 429 | 503) => S3ErrorKind::SlowDown,
         // Only the answer to a HEAD has no body to carry a code. A web page may come with 200.
         ("", _) if operation != Operation::HeadObject && status < 500 => S3ErrorKind::NotS3,
         (_, 404) => S3ErrorKind::NotFound,

@@ -27,6 +27,11 @@ impl From<&HeadObjectOutput> for Facts {
             ("CRC32C", head.checksum_crc32_c()),
             ("SHA1", head.checksum_sha1()),
             ("SHA256", head.checksum_sha256()),
+            ("SHA512", head.checksum_sha512()),
+            ("MD5", head.checksum_md5()),
+            ("XXHASH64", head.checksum_xxhash64()),
+            ("XXHASH3", head.checksum_xxhash3()),
+            ("XXHASH128", head.checksum_xxhash128()),
         ];
         Self {
             size: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
@@ -58,7 +63,7 @@ pub(crate) fn compare(source: &Facts, destination: &Facts) -> Verdict {
     if source.size != destination.size {
         return Verdict::Mismatch;
     }
-    if source.etag == destination.etag {
+    if source.etag.proves(&destination.etag) {
         return Verdict::Verified(VerifiedBy::Etag);
     }
     let common = source.checksums.iter().find_map(|(algorithm, value)| {
@@ -99,6 +104,7 @@ mod tests {
         use VerifiedBy::{Checksum, Etag, Size};
         for (source, destination, verdict) in [
             (facts(1, A, false, None), facts(1, A, false, None), Verdict::Verified(Etag)),
+            (facts(1, "", false, None), facts(1, "", false, None), Verdict::Verified(Size)),
             (facts(1, A, false, None), facts(2, A, false, None), Verdict::Mismatch),
             (facts(1, A, false, None), facts(1, B, false, None), Verdict::Mismatch),
             (facts(1, A, false, None), facts(1, B, true, None), Verdict::Verified(Size)),

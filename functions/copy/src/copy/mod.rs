@@ -4,6 +4,7 @@
 //! up) with: an object overwritten meanwhile answers 412, is looked up again and copied as
 //! it is now. A copy is therefore never torn.
 
+mod checksums;
 mod multipart;
 mod parts;
 mod properties;
@@ -231,7 +232,7 @@ impl Job {
         if kms {
             self.learn(PlainEtags::Incomparable);
         }
-        if copied.map(ETag::parse).as_ref() == Some(&entry.etag) {
+        if copied.is_some_and(|copied| ETag::parse(copied).proves(&entry.etag)) {
             return Ok(VerifiedBy::Etag);
         }
         let source = Facts::from(&self.head_source(&entry.key, Some(&entry.etag), None).await?);

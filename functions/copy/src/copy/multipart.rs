@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, CopyPartResult,
-    ServerSideEncryption, Tag,
+    ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, CopyPartResult, ServerSideEncryption, Tag,
 };
 use futures_util::{StreamExt, TryStreamExt, stream as streams};
 use jiff::{SignedDuration, Timestamp};
 
 use super::parts::{self, Part};
-use super::properties::Properties;
-use super::{CopyError, Job, copy_source, size, stream};
+use super::properties::{Properties, expires};
+use super::{CopyError, Job, checksums, copy_source, size, stream};
 use crate::list::{Entry, timestamp};
 use crate::report::{Operation, VerifiedBy};
 use crate::s3::{Caller, Side};
@@ -100,6 +99,8 @@ struct Upload<'a> {
     /// Whether the parts pass through this process.
     streams: bool,
     source_kms: bool,
+    /// The checksum that streamed parts must come with.
+    checksum: Option<ChecksumAlgorithm>,
 }
 
 impl<'a> Upload<'a> {
@@ -113,9 +114,12 @@ impl<'a> Upload<'a> {
         let key = job.destination_key(&entry.key);
         let kms_key_id = &job.as_configured.kms_key_id;
         let properties = Properties::from(head);
-        // A streamed part has no checksum but the one that S3 computes.
         let streams = job.streams();
-        let (algorithm, checksum_type) = if streams { (None, None) } else { checksum(head) };
+        let (algorithm, checksum_type) = match checksums::of_upload(head) {
+            // S3 computes that one unasked. Asked for, it would have to come with every part.
+            (Some(ChecksumAlgorithm::Crc64Nvme), _) if streams => (None, None),
+            checksum => checksum,
+        };
         let began = Timestamp::now();
         let tries = AtomicU32::new(0);
         let created = job
@@ -134,7 +138,6 @@ impl<'a> Upload<'a> {
                     .set_content_encoding(properties.content_encoding.clone())
                     .set_content_language(properties.content_language.clone())
                     .set_content_type(properties.content_type.clone())
-                    .set_expires(properties.expires)
                     .set_website_redirect_location(properties.website_redirect_location.clone())
                     .set_tagging(tags.clone())
                     .set_checksum_algorithm(algorithm.clone())
@@ -142,12 +145,14 @@ impl<'a> Upload<'a> {
                     .set_storage_class(job.as_configured.storage_class.clone())
                     .set_server_side_encryption(kms_key_id.is_some().then_some(ServerSideEncryption::AwsKms))
                     .set_ssekms_key_id(kms_key_id.clone())
+                    .customize()
+                    .mutate_request(expires(&properties))
                     .send()
             })
             .await;
         let id = created.as_ref().ok().and_then(|created| created.upload_id()).unwrap_or_default().to_owned();
         let source_kms = is_kms(head.server_side_encryption());
-        let upload = Self { job, entry, key, id, streams, source_kms };
+        let upload = Self { job, entry, key, id, streams, source_kms, checksum: algorithm };
         // A try whose answer was lost, or not waited for, may have opened an upload that
         // nobody has the id of.
         if tries.into_inner() > u32::from(created.is_ok()) {
@@ -195,7 +200,7 @@ impl<'a> Upload<'a> {
             let id = stray.upload_id().unwrap_or_default();
             let recent = stray.initiated().is_some_and(|time| timestamp(time) >= oldest);
             if stray.key() == Some(&self.key) && id != self.id && recent {
-                let stray = Self { id: id.to_owned(), key: self.key.clone(), ..*self };
+                let stray = Self { id: id.to_owned(), key: self.key.clone(), checksum: None, ..*self };
                 stray.abort().await;
             }
         }
@@ -245,7 +250,8 @@ impl<'a> Upload<'a> {
     async fn copy_part(&self, part: Part, whole: bool) -> Result<CopiedPart, CopyError> {
         let Self { job, entry, .. } = self;
         if self.streams {
-            let streamed = stream::part(job, entry, (&self.key, &self.id), part).await?;
+            let streamed =
+                stream::part(job, entry, (&self.key, &self.id), part, self.checksum.as_ref()).await?;
             job.observer.moved(part.size);
             return Ok(CopiedPart::new(
                 part,
@@ -430,27 +436,4 @@ fn pair(tag: &Tag) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
     format!("{}={}", encode(tag.key()), encode(tag.value()))
-}
-
-/// The checksum that the source was given, to be made again, of the type that S3 takes for an
-/// upload: the SHAs are always of the parts.
-fn checksum(head: &HeadObjectOutput) -> (Option<ChecksumAlgorithm>, Option<ChecksumType>) {
-    let algorithm = if head.checksum_crc32().is_some() {
-        ChecksumAlgorithm::Crc32
-    } else if head.checksum_crc32_c().is_some() {
-        ChecksumAlgorithm::Crc32C
-    } else if head.checksum_sha1().is_some() {
-        ChecksumAlgorithm::Sha1
-    } else if head.checksum_sha256().is_some() {
-        ChecksumAlgorithm::Sha256
-    } else if head.checksum_crc64_nvme().is_some() {
-        ChecksumAlgorithm::Crc64Nvme
-    } else {
-        return (None, None);
-    };
-    let checksum_type = match algorithm {
-        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => Some(ChecksumType::Composite),
-        _ => head.checksum_type().cloned(),
-    };
-    (Some(algorithm), checksum_type)
 }

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_s3::config::http::HttpRequest;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 
 /// User metadata and content headers.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,8 @@ pub(super) struct Properties {
     pub(super) content_encoding: Option<String>,
     pub(super) content_language: Option<String>,
     pub(super) content_type: Option<String>,
-    pub(super) expires: Option<DateTime>,
+    /// Any text, which S3 keeps as it is.
+    pub(super) expires: Option<String>,
     pub(super) website_redirect_location: Option<String>,
 }
 
@@ -32,11 +33,7 @@ macro_rules! properties_from {
                     content_encoding: output.content_encoding.clone(),
                     content_language: output.content_language.clone(),
                     content_type: output.content_type.clone(),
-                    // S3 keeps any text here; the SDK takes dates only.
-                    expires: output
-                        .expires_string
-                        .as_deref()
-                        .and_then(|text| DateTime::from_str(text, DateTimeFormat::HttpDate).ok()),
+                    expires: output.expires_string.clone(),
                     website_redirect_location: output.website_redirect_location.clone(),
                 }
             }
@@ -46,3 +43,13 @@ macro_rules! properties_from {
 
 properties_from!(HeadObjectOutput);
 properties_from!(GetObjectOutput);
+
+/// Says Expires as the source does. The SDK takes dates only.
+pub(super) fn expires(properties: &Properties) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static {
+    let expires = properties.expires.clone();
+    move |request| {
+        if let Some(expires) = expires.clone() {
+            request.headers_mut().insert("expires", expires);
+        }
+    }
+}

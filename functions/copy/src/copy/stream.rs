@@ -4,15 +4,16 @@
 //! The body of a GET is the body of the PUT. Nothing is gathered in between: memory holds
 //! what the network does, for objects of any size, and a slow destination slows the source.
 
+use aws_sdk_s3::config::RequestChecksumCalculation;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::upload_part::UploadPartOutput;
-use aws_sdk_s3::types::{CopyPartResult, ServerSideEncryption};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CopyPartResult, ServerSideEncryption};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::parts::Part;
-use super::properties::Properties;
-use super::{CopyError, Job};
+use super::properties::{Properties, expires};
+use super::{CopyError, Job, checksums};
 use crate::list::Entry;
 use crate::report::{Operation, VerifiedBy};
 use crate::verify::is_kms;
@@ -31,6 +32,7 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyErr
             let got = get(job, entry, None).await?;
             let tags = job.tags(job.reader(), &entry.key, got.tag_count()).await?;
             let properties = Properties::from(&got);
+            let checksum = checksums::of_whole(&got);
             // Where the ETag is the MD5 of the bytes, the destination refuses any other.
             let md5 = match entry.etag {
                 ETag::Plain(md5) if !is_kms(got.server_side_encryption()) => Some(STANDARD.encode(md5)),
@@ -43,14 +45,13 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyErr
                 .bucket(&job.destination.bucket)
                 .key(&key)
                 .set_expected_bucket_owner(job.destination.owner.clone())
-                .set_metadata(properties.metadata)
-                .set_cache_control(properties.cache_control)
-                .set_content_disposition(properties.content_disposition)
-                .set_content_encoding(properties.content_encoding)
-                .set_content_language(properties.content_language)
-                .set_content_type(properties.content_type)
-                .set_expires(properties.expires)
-                .set_website_redirect_location(properties.website_redirect_location)
+                .set_metadata(properties.metadata.clone())
+                .set_cache_control(properties.cache_control.clone())
+                .set_content_disposition(properties.content_disposition.clone())
+                .set_content_encoding(properties.content_encoding.clone())
+                .set_content_language(properties.content_language.clone())
+                .set_content_type(properties.content_type.clone())
+                .set_website_redirect_location(properties.website_redirect_location.clone())
                 .set_tagging(tags)
                 .set_storage_class(job.as_configured.storage_class.clone())
                 .set_server_side_encryption(kms_key_id.is_some().then_some(ServerSideEncryption::AwsKms))
@@ -58,6 +59,7 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyErr
                 .set_content_md5(md5)
                 .content_length(length(entry.size))
                 .body(got.body);
+            let put = checksums::send(put, checksum).customize().mutate_request(expires(&properties));
             job.caller.once(Operation::PutObject, put.send()).await
         })
         .await;
@@ -67,12 +69,13 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyErr
     Ok(verified)
 }
 
-/// Streams one part of an object into an upload.
+/// Streams one part of an object into an upload, with a checksum if the upload wants one.
 pub(super) async fn part(
     job: &Job,
     entry: &Entry,
     (key, upload_id): (&str, &str),
     part: Part,
+    checksum: Option<&ChecksumAlgorithm>,
 ) -> Result<UploadPartOutput, CopyError> {
     let put = job.caller.persist(Operation::UploadPart, part.size / SLOWEST, async || {
         let got = get(job, entry, Some(part)).await?;
@@ -86,7 +89,18 @@ pub(super) async fn part(
             .part_number(part.number)
             .set_expected_bucket_owner(job.destination.owner.clone())
             .content_length(length(part.size))
+            .set_checksum_algorithm(checksum.cloned())
             .body(got.body);
+        // Computed as the bytes pass, and sent behind them.
+        let computed = checksum.map(|_| {
+            aws_sdk_s3::config::Builder::new()
+                .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
+        });
+        let put = put.customize();
+        let put = match computed {
+            Some(computed) => put.config_override(computed),
+            None => put,
+        };
         job.caller.once(Operation::UploadPart, put.send()).await
     });
     put.await.map_err(|error| job.stream_error(error))
@@ -102,6 +116,8 @@ async fn get(job: &Job, entry: &Entry, part: Option<Part>) -> Result<GetObjectOu
         .key(&entry.key)
         .set_expected_bucket_owner(source.owner.clone())
         .if_match(entry.etag.quoted())
+        // A range has no checksum of its own.
+        .set_checksum_mode(part.is_none().then_some(ChecksumMode::Enabled))
         // An empty object has no range.
         .set_range(part.filter(|part| part.size > 0).map(|part| part.range()));
     let got = job.caller.once(Operation::GetObject, get.send()).await?;

@@ -259,3 +259,22 @@ async fn a_right_that_is_missing_for_all_objects_is_known_after_a_few() {
     assert_eq!(error.name(), "AccessDenied");
     assert!(fixture.sim.counters().get("CopyObject") < 100, "{}", fixture.sim.counters());
 }
+
+/// S3 answers a copy that it began, and could not finish, with a 200 and an error in it.
+#[tokio::test]
+async fn an_error_inside_a_200_is_tried_again_whatever_its_code() {
+    for code in ["ServiceUnavailable", "SlowDown", "InternalError", "RequestTimeout"] {
+        let fixture = Fixture::new().await;
+        fixture.sim.state().put(VENDOR, "single", Object::bytes("dump"));
+        let parts = Object::new(bytes(1, 11 * MIB)).with_part_size(5 * MIB);
+        fixture.sim.state().put(VENDOR, "parts", parts);
+        for operation in ["CopyObject", "UploadPartCopy", "CompleteMultipartUpload"] {
+            fixture.sim.add_fault(Fault::kth(operation, 1, FaultKind::Error { status: 200, code }));
+        }
+        let report = fixture.run().await;
+        assert_eq!(report.status, Status::Complete, "{code}: {report:#?}");
+        fixture.assert_same("single");
+        fixture.assert_same("parts");
+        fixture.assert_at_rest().await;
+    }
+}

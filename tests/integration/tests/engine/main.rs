@@ -3,6 +3,7 @@
 
 mod changes;
 mod faults;
+mod fidelity;
 mod fixture;
 mod model;
 mod multipart;

@@ -127,6 +127,23 @@ impl State {
         keys
     }
 
+    /// How many versions of objects there are, delete markers left out.
+    #[must_use]
+    pub fn versions(&self, bucket: &str) -> usize {
+        let mut versions = 0;
+        self.expect_bucket(bucket).scan(Bound::Unbounded, |_, row| {
+            versions += match row {
+                Row::Written(Entry::History(history)) => {
+                    history.iter().filter(|version| matches!(version, Version::Object(_))).count()
+                }
+                Row::Written(entry) => usize::from(entry.latest().is_some()),
+                Row::Generated(_) => 1,
+            };
+            Step::Next
+        });
+        versions
+    }
+
     /// The multipart uploads that were neither completed nor aborted.
     #[must_use]
     pub fn open_uploads(&self, bucket: &str) -> Vec<UploadSnapshot> {

@@ -161,6 +161,7 @@ pub struct Object {
     pub(crate) storage_class: StorageClass,
     pub(crate) encryption: Option<Encryption>,
     pub(crate) checksum: Option<ChecksumAlgorithm>,
+    pub(crate) composite: bool,
     pub(crate) last_modified: Option<SystemTime>,
 }
 
@@ -249,6 +250,13 @@ impl Object {
         self
     }
 
+    /// Gives an object of parts a checksum of its parts' checksums.
+    #[must_use]
+    pub fn with_composite_checksum(mut self, algorithm: ChecksumAlgorithm) -> Self {
+        self.composite = true;
+        self.with_checksum(algorithm)
+    }
+
     /// Sets the website redirect location.
     #[must_use]
     pub fn with_website_redirect(mut self, location: impl Into<String>) -> Self {
@@ -289,7 +297,7 @@ impl Object {
         let algorithm = self.checksum.unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         let mut checksum = ObjectChecksum::whole(algorithm, &content, self.checksum.is_some());
         checksum.parts = parts.iter().map(|part| algorithm.of(part)).collect();
-        if !parts.is_empty() && !algorithm.combines() {
+        if !parts.is_empty() && (self.composite || !algorithm.combines()) {
             checksum.value = algorithm.composite(&checksum.parts);
             checksum.composite_of = parts.len() as u32;
         }
