@@ -7,8 +7,8 @@
 
 use std::fmt;
 
-use crate::SourceName;
 use crate::report::Operation;
+use crate::{Remedy, SourceName, Statement};
 
 /// A setting or an event that no run can be made of. Nothing was sent yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,7 +145,7 @@ pub enum RunError {
         /// The bucket.
         bucket: String,
         /// What to do.
-        remedy: String,
+        remedy: Remedy,
         /// What the server said.
         source: Box<S3Error>,
     },
@@ -167,7 +167,7 @@ pub enum RunError {
         /// The first refusal.
         message: String,
         /// What to do.
-        remedy: String,
+        remedy: Remedy,
     },
 }
 
@@ -180,6 +180,15 @@ impl RunError {
             Self::List { source, .. } => source.kind.name(),
             Self::Denied { .. } => S3ErrorKind::AccessDenied.name(),
             Self::Disorder { .. } => "ListingOutOfOrder",
+        }
+    }
+
+    /// The policy statement that lets the next run do its job, where a right is missing.
+    #[must_use]
+    pub fn statement(&self) -> Option<&Statement> {
+        match self {
+            Self::List { remedy, .. } | Self::Denied { remedy, .. } => remedy.statement.as_deref(),
+            Self::Plan(_) | Self::Disorder { .. } => None,
         }
     }
 }
@@ -236,6 +245,8 @@ pub enum S3ErrorKind {
     BadCredentials,
     /// 403: the object is in an archive tier.
     Archived,
+    /// 400: the KMS key is there for nobody: disabled, deleted, or of another kind.
+    KeyUnusable,
     /// 301, 400: the bucket is in another region.
     WrongRegion,
     /// 503, 429: too many requests a second.
@@ -279,6 +290,7 @@ impl S3ErrorKind {
             Self::AccessDenied => "AccessDenied",
             Self::BadCredentials => "InvalidCredentials",
             Self::Archived => "ObjectArchived",
+            Self::KeyUnusable => "KeyUnusable",
             Self::WrongRegion => "WrongRegion",
             Self::SlowDown => "SlowDown",
             Self::Server => "ServerError",

@@ -35,6 +35,7 @@ mod pace;
 mod plan;
 mod replicate;
 mod report;
+mod rights;
 mod s3;
 mod settings;
 mod verify;
@@ -48,5 +49,6 @@ pub use report::{
     Amount, FailedObject, Failure, Fate, Operation, Outcome, Reason, Report, Route, SourceReport, Status,
     VerifiedBy,
 };
+pub use rights::{Remedy, Statement};
 pub use s3::Clients;
 pub use settings::{RESERVED_PREFIX, Request, Settings};

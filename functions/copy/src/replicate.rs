@@ -103,7 +103,7 @@ async fn open(
     caller: &Caller,
 ) -> Result<(Reader, Listing), RunError> {
     let own = Side::source(&clients.source, source);
-    let vendor = clients.vendor.as_ref().map(|client| Side::source(client, source));
+    let vendor = clients.vendor.as_ref().map(|client| Side::vendor(client, source));
     let list = async |side: &Side| Listing::open(caller, side, "", &plan.prefix).await;
     let (listing, because) = match (plan.transfer, &vendor) {
         (Transfer::Stream, vendor) => (
@@ -304,7 +304,7 @@ impl SourceRun<'_> {
                 bucket = self.job.source.bucket,
                 key = outcome.key,
                 error = failure.error,
-                remedy = failure.remedy,
+                remedy = %failure.remedy,
                 request_id = failure.request_id,
                 "not copied: {}",
                 failure.message

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::SourceName;
+use crate::{Remedy, SourceName};
 
 /// Failures named in a report; the log names all.
 pub(crate) const KEPT_FAILURES: usize = 1_000;
@@ -207,7 +207,8 @@ pub struct Failure {
     /// What happened.
     pub message: String,
     /// What to do.
-    pub remedy: String,
+    #[serde(flatten)]
+    pub remedy: Remedy,
     /// S3's request id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,

@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::pace::Pace;
 use crate::report::{Operation, Requests};
+use crate::rights::{Place, Remedy, Whose};
 use crate::{Halt, Plan, PlanError, S3Error, S3ErrorKind, Settings, Source};
 
 /// The S3 clients of both sides.
@@ -100,16 +101,19 @@ pub(crate) struct Side {
     pub(crate) name: &'static str,
     /// The setting that names the bucket.
     setting: &'static str,
+    /// Whose credentials `client` has.
+    whose: Whose,
     pub(crate) client: Client,
     pub(crate) bucket: String,
     pub(crate) owner: Option<String>,
 }
 
 impl Side {
-    /// The source, read by `client`.
+    /// The source, read with the customer's own credentials.
     pub(crate) fn source(client: &Client, source: &Source) -> Self {
         Self {
             name: "source",
+            whose: Whose::OwnAtSource,
             setting: match source.name {
                 crate::SourceName::Database => "DATABASE_BUCKET",
                 crate::SourceName::Filesystem => "FILESYSTEM_BUCKET",
@@ -120,9 +124,15 @@ impl Side {
         }
     }
 
+    /// The source, read with the keys that the vendor gave.
+    pub(crate) fn vendor(client: &Client, source: &Source) -> Self {
+        Self { whose: Whose::VendorAtSource, ..Self::source(client, source) }
+    }
+
     pub(crate) fn destination(clients: &Clients, plan: &Plan) -> Self {
         Self {
             name: "destination",
+            whose: Whose::OwnAtDestination,
             setting: "DESTINATION_BUCKET",
             client: clients.destination.clone(),
             bucket: plan.destination.bucket.clone(),
@@ -130,9 +140,15 @@ impl Side {
         }
     }
 
+    /// The bucket, as policies name it.
+    pub(crate) fn place(&self) -> Place<'_> {
+        let region = self.client.config().region().map(AsRef::as_ref);
+        Place { bucket: &self.bucket, region, whose: self.whose }
+    }
+
     /// What to do about an error on this side.
-    pub(crate) fn remedy(&self, error: &S3Error) -> String {
-        let Self { name, setting, bucket, .. } = self;
+    pub(crate) fn remedy(&self, error: &S3Error) -> Remedy {
+        let Self { name, setting, .. } = self;
         let side = name.to_uppercase();
         match error.kind {
             S3ErrorKind::NoSuchBucket => {
@@ -141,17 +157,22 @@ impl Side {
                 )
             }
             S3ErrorKind::AccessDenied => {
-                let resource = match error.operation {
-                    Operation::ListObjectsV2 | Operation::ListMultipartUploads => {
-                        format!("arn:aws:s3:::{bucket}")
-                    }
-                    _ => format!("arn:aws:s3:::{bucket}/*"),
-                };
-                format!("allow {} on {resource}", error.operation.right())
+                return self.place().refused(error.operation.right(), &error.message);
             }
-            S3ErrorKind::BadCredentials => {
-                "the credentials are missing, wrong or expired; check the role, or AWS_ACCESS_KEY_ID and \
-                 AWS_SECRET_ACCESS_KEY"
+            S3ErrorKind::BadCredentials => match self.whose {
+                Whose::VendorAtSource => {
+                    "the vendor's keys are wrong or expired; check SOURCE_ACCESS_KEY_ID and \
+                     SOURCE_SECRET_ACCESS_KEY, and ask the vendor whether they were changed"
+                }
+                Whose::OwnAtSource | Whose::OwnAtDestination => {
+                    "the credentials are missing, wrong or expired; check the role, or AWS_ACCESS_KEY_ID and \
+                     AWS_SECRET_ACCESS_KEY"
+                }
+            }
+            .to_owned(),
+            S3ErrorKind::KeyUnusable => {
+                "the KMS key is disabled, deleted, of another region or not for encryption; have its owner \
+                 enable it, or check KMS_KEY_ID and the bucket's default encryption"
                     .to_owned()
             }
             S3ErrorKind::WrongRegion => format!("the bucket is in another region; set {side}_REGION"),
@@ -166,11 +187,12 @@ impl Side {
             }
             _ => "run again; what is there already is not copied twice".to_owned(),
         }
+        .into()
     }
 }
 
-/// Tries of a request before its error is final. With the pauses between them, about a
-/// minute: longer than S3 takes to split a hot prefix once the pace has come down.
+/// Tries of a request before its error is final. The pauses between them last about 20 s, and
+/// at most twice that; the pace, which comes down meanwhile, makes each try wait longer.
 const TRIES: u32 = 10;
 /// Tries of the first request to a side: an endpoint that is down is known within seconds.
 const FIRST_TRIES: u32 = 5;
@@ -371,6 +393,21 @@ where
 
 fn kind(operation: Operation, code: &str, status: u16) -> S3ErrorKind {
     match (code, status) {
+        // S3 hands on what KMS says, with a 400.
+        ("KMS.AccessDeniedException", _) => S3ErrorKind::AccessDenied,
+        ("KMS.ThrottlingException" | "KMS.LimitExceededException", _) => S3ErrorKind::SlowDown,
+        (
+            "KMS.DependencyTimeoutException" | "KMS.KMSInternalException" | "KMS.KeyUnavailableException",
+            _,
+        ) => S3ErrorKind::Server,
+        (
+            "KMS.DisabledException"
+            | "KMS.NotFoundException"
+            | "KMS.KMSInvalidStateException"
+            | "KMS.InvalidKeyUsageException"
+            | "KMS.InvalidStateException",
+            _,
+        ) => S3ErrorKind::KeyUnusable,
         ("NoSuchBucket", _) => S3ErrorKind::NoSuchBucket,
         ("NoSuchUpload", _) => S3ErrorKind::NoSuchUpload,
         ("InvalidObjectState" | "ObjectNotInActiveTierError", _) => S3ErrorKind::Archived,

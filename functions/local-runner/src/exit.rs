@@ -56,6 +56,10 @@ fn sentence(error: &anyhow::Error) -> String {
     for cause in error.chain().skip(1) {
         text.push_str(&format!("  because: {}\n", escape_lines(&cause.to_string())));
     }
+    if let Some(statement) = error.downcast_ref::<RunError>().and_then(RunError::statement) {
+        let statement = statement.to_string();
+        text.push_str(&format!("\nThe statement to add:\n{}\n", escape_lines(&statement)));
+    }
     text
 }
 

@@ -107,7 +107,13 @@ impl InvocationError {
     /// The sentence with its causes.
     fn message(&self) -> String {
         let causes = std::iter::successors(Some(self as &dyn std::error::Error), |error| error.source());
-        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        let causes = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        match self {
+            Self::Run(error) if let Some(statement) = error.statement() => {
+                format!("{causes}; the statement to add: {}", statement.to_string().replace('\n', ""))
+            }
+            _ => causes,
+        }
     }
 }
 

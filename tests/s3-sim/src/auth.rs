@@ -12,7 +12,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 use crate::conditions::text_header;
 use crate::config::User;
 use crate::errors::error;
-use crate::state::{Bucket, State};
+use crate::state::{Bucket, Encryption, State};
 use crate::sync::ReadWrite;
 
 /// Gives s3s the secrets and checks what can be told from an operation's name.
@@ -126,17 +126,35 @@ impl<'a> Caller<'a> {
         if self.may(action, bucket) {
             return Ok(());
         }
+        // S3 explains itself within one account only.
+        let owner = self.state.bucket(bucket).and_then(|bucket| bucket.settings.reading().owner.clone());
+        if owner.is_some_and(|owner| owner != self.state.account_id()) {
+            return Err(error(S3ErrorCode::AccessDenied, "Access Denied"));
+        }
         let slash = if key.is_some() { "/" } else { "" };
-        Err(S3Error::with_message(
+        let key = key.unwrap_or_default();
+        Err(self.refusal(action, &format!("\"arn:aws:s3:::{bucket}{slash}{key}\"")))
+    }
+
+    /// # Errors
+    ///
+    /// AccessDenied if the user may not do `action` with the key of SSE-KMS.
+    pub(crate) fn need_key(&self, action: &str, encryption: &Encryption) -> S3Result<()> {
+        match encryption {
+            Encryption::Kms(key) if !self.may(action, key) => Err(self.refusal(action, key)),
+            _ => Ok(()),
+        }
+    }
+
+    fn refusal(&self, action: &str, resource: &str) -> S3Error {
+        S3Error::with_message(
             S3ErrorCode::AccessDenied,
             format!(
                 "User: arn:aws:iam::{account}:user/{user} is not authorized to perform: {action} \
-                 on resource: \"arn:aws:s3:::{bucket}{slash}{key}\" with an explicit deny in an \
-                 identity-based policy",
+                 on resource: {resource} because no identity-based policy allows the {action} action",
                 account = self.state.account_id(),
                 user = self.user.access_key,
-                key = key.unwrap_or_default(),
             ),
-        ))
+        )
     }
 }

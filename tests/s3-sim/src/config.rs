@@ -66,7 +66,8 @@ impl User {
         Self { access_key: access_key.into(), secret_key: secret_key.into(), denied: Vec::new() }
     }
 
-    /// Denies an action such as "s3:GetObject" on a bucket. Both may end in `*`.
+    /// Denies an action such as "s3:GetObject" on a bucket, or "kms:Decrypt" on a key. Both may
+    /// end in `*`.
     #[must_use]
     pub fn deny(mut self, action: impl Into<String>, bucket: impl Into<String>) -> Self {
         self.denied.push((action.into(), bucket.into()));

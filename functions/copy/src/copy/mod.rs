@@ -8,6 +8,7 @@ mod checksums;
 mod multipart;
 mod parts;
 mod properties;
+mod refusal;
 mod single;
 mod stream;
 
@@ -164,7 +165,7 @@ impl Job {
         Some(Fate::Failed(Failure {
             error: error.into(),
             message,
-            remedy: format!("set another {}_PREFIX", self.name.to_string().to_uppercase()),
+            remedy: format!("set another {}_PREFIX", self.name.to_string().to_uppercase()).into(),
             request_id: None,
         }))
     }
@@ -266,7 +267,13 @@ impl Job {
     /// differs.
     pub(crate) async fn learn_plain_etags(&self, key: &str) -> PlainEtags {
         let source = self.head_source(key, None, None).await.ok();
-        let destination = self.head_destination(key).await.ok();
+        let destination = match self.head_destination(key).await {
+            // Whoever may not look is not told, however often. Then the times decide.
+            Err(error) if error.kind == S3ErrorKind::AccessDenied => {
+                return self.learn(PlainEtags::Incomparable);
+            }
+            destination => destination.ok(),
+        };
         let (Some(source), Some(destination)) = (source, destination) else {
             // Not known for this object: it is copied, which is safe.
             return PlainEtags::Comparable;
@@ -289,88 +296,6 @@ impl Job {
 
     fn destination_key(&self, key: &str) -> String {
         format!("{}{key}", self.lands_in)
-    }
-
-    /// An error of a streamed object: which side it is on shows in its operation.
-    fn stream_error(&self, error: S3Error) -> CopyError {
-        match error.operation {
-            Operation::GetObject | Operation::GetObjectTagging => self.error(error, self.reader()),
-            _ => self.destination_error(error),
-        }
-    }
-
-    /// An error of a request that only concerns the destination.
-    fn destination_error(&self, error: S3Error) -> CopyError {
-        match error.kind {
-            S3ErrorKind::Stopped => CopyError::Stopped,
-            _ => CopyError::Refused(self.failure(&error, self.destination.remedy(&error))),
-        }
-    }
-
-    /// An error of a request that reads the source and writes the destination.
-    async fn copy_error(&self, error: S3Error, key: &str) -> CopyError {
-        if error.kind != S3ErrorKind::AccessDenied {
-            return self.error(error, &self.destination);
-        }
-        if self.streams() {
-            // Another object's refusal has changed the route meanwhile.
-            return CopyError::Switched;
-        }
-        // S3 names neither the side nor the right. What the source refuses shows which.
-        let head = self.head_source(key, None, None).await;
-        let tags = match &head {
-            Ok(head) => self.tags(&self.source, key, head.tag_count()).await,
-            Err(_) => Ok(None),
-        };
-        let remedy = match (head, tags.map_err(|error| self.error(error, &self.source))) {
-            (Err(CopyError::Refused(failure)), _) | (_, Err(CopyError::Refused(failure))) => failure.remedy,
-            (Err(other), _) | (_, Err(other)) => return other,
-            (_, Ok(Some(_))) => {
-                format!(
-                    "allow s3:PutObject and s3:PutObjectTagging on arn:aws:s3:::{}/*",
-                    self.destination.bucket
-                )
-            }
-            (_, Ok(None)) => self.destination.remedy(&error),
-        };
-        CopyError::Refused(self.failure(&error, remedy))
-    }
-
-    /// Streams from now on, if that may help.
-    fn switch(&self, missing: &str) -> bool {
-        if self.may_switch {
-            let because = format!("the source refuses server-side copies ({missing})");
-            if self.streams_because.set(because.clone()).is_ok() {
-                tracing::info!(source = %self.name, because, "streaming with the vendor's keys");
-            }
-        }
-        self.may_switch
-    }
-
-    fn error(&self, error: S3Error, side: &Side) -> CopyError {
-        // The vendor's keys may do what the customer's own credentials may not.
-        if error.kind == S3ErrorKind::AccessDenied
-            && std::ptr::eq(side, &raw const self.source)
-            && self.switch(&side.remedy(&error))
-        {
-            return CopyError::Switched;
-        }
-        match error.kind {
-            S3ErrorKind::PreconditionFailed => CopyError::Overwritten,
-            S3ErrorKind::NotFound => CopyError::NotFound(error),
-            S3ErrorKind::Archived => CopyError::Archived,
-            S3ErrorKind::Stopped => CopyError::Stopped,
-            _ => CopyError::Refused(self.failure(&error, side.remedy(&error))),
-        }
-    }
-
-    fn failure(&self, error: &S3Error, remedy: String) -> Failure {
-        Failure {
-            error: error.kind.name().into(),
-            message: error.to_string(),
-            remedy,
-            request_id: error.request_id.clone(),
-        }
     }
 
     async fn fate(&self, entry: &Entry, error: CopyError) -> Fate {

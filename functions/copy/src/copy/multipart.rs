@@ -167,7 +167,7 @@ impl<'a> Upload<'a> {
         }
         match created {
             Ok(_) => Ok(upload),
-            Err(error) => Err(job.destination_error(error)),
+            Err(error) => Err(job.put_error(error, &entry.key).await),
         }
     }
 

@@ -63,7 +63,10 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyErr
             job.caller.once(Operation::PutObject, put.send()).await
         })
         .await;
-    let put = put.map_err(|error| job.stream_error(error))?;
+    let put = match put {
+        Ok(put) => put,
+        Err(error) => return Err(job.stream_error(error, &entry.key).await),
+    };
     let verified = job.verify(entry, put.e_tag(), is_kms(put.server_side_encryption())).await?;
     job.observer.moved(entry.size);
     Ok(verified)
@@ -103,7 +106,10 @@ pub(super) async fn part(
         };
         job.caller.once(Operation::UploadPart, put.send()).await
     });
-    put.await.map_err(|error| job.stream_error(error))
+    match put.await {
+        Ok(put) => Ok(put),
+        Err(error) => Err(job.stream_error(error, &entry.key).await),
+    }
 }
 
 /// Opens the object, or a part of it, as it was listed.

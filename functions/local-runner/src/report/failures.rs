@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use bucket_copy::{FailedObject, SourceReport};
+use bucket_copy::{FailedObject, Remedy, SourceReport};
 
 use super::{BAD, CARE, DIM};
-use crate::escape::escape;
+use crate::escape::{escape, escape_lines};
 use crate::quantity::number;
 
 /// Objects named for each source; the JSON report names a thousand.
@@ -32,8 +32,13 @@ pub(super) fn write(text: &mut String, source: &SourceReport) {
     }
 }
 
-fn remedy(text: &mut String, remedy: &str) {
-    let _ = writeln!(text, "  {CARE}what to do:{CARE:#} {}", escape(remedy));
+fn remedy(text: &mut String, remedy: &Remedy) {
+    let _ = writeln!(text, "  {CARE}what to do:{CARE:#} {}", escape(&remedy.text));
+    if let Some(statement) = &remedy.statement {
+        for line in statement.to_string().lines() {
+            let _ = writeln!(text, "    {}", escape_lines(line));
+        }
+    }
 }
 
 /// Groups in the order of their first objects.

@@ -59,9 +59,13 @@ fn wrong_keys_are_told_from_missing_rights() {
 #[test]
 fn a_missing_right_is_named_with_its_resource() {
     let list = denied("s3:ListBucket", "vendor-dumps");
-    fails(&list, &[], &["allow s3:ListBucket on arn:aws:s3:::vendor-dumps\n", "AccessDenied"]);
+    fails(
+        &list,
+        &[],
+        &["allow s3:ListBucket on arn:aws:s3:::vendor-dumps in your role's policy", "AccessDenied"],
+    );
     let list = denied("s3:ListBucket", "customer");
-    fails(&list, &[], &["allow s3:ListBucket on arn:aws:s3:::customer\n"]);
+    fails(&list, &[], &["allow s3:ListBucket on arn:aws:s3:::customer in your role's policy\n"]);
     let get = denied("s3:GetObject", "vendor-*");
     fails(&get, &["--source", "database"], &["allow s3:GetObject on arn:aws:s3:::vendor-dumps/*"]);
     let put = denied("s3:PutObject", "customer");

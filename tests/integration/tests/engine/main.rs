@@ -8,5 +8,6 @@ mod fixture;
 mod model;
 mod multipart;
 mod requests;
+mod rights;
 mod stops;
 mod streams;

@@ -60,6 +60,7 @@ pub(super) async fn copy_object(api: &Api, request: S3Request<CopyObjectInput>) 
         caller.need("s3:PutObjectTagging", &bucket.name, Some(&input.key))?;
     }
     let encryption = headers::encryption(&api.state, &bucket, said);
+    caller.need_key("kms:GenerateDataKey", &encryption)?;
     let object = StoredObject {
         content: original.content.clone(),
         etag: copied_etag(api, original, &encryption),

@@ -38,6 +38,8 @@ pub(super) async fn create_multipart_upload(
     if !tags.is_empty() {
         caller.need("s3:PutObjectTagging", &bucket.name, Some(&input.key))?;
     }
+    let encryption = headers::encryption(&api.state, &bucket, said);
+    caller.need_key("kms:GenerateDataKey", &encryption)?;
     let checksum = upload_checksum(said)?;
     let nonce = api.state.nonce();
     let upload = Upload {
@@ -48,7 +50,7 @@ pub(super) async fn create_multipart_upload(
         tags,
         website_redirect: headers::website_redirect(said),
         storage_class: headers::storage_class(said)?,
-        encryption: headers::encryption(&api.state, &bucket, said),
+        encryption,
         checksum,
         parts: Mutex::default(),
     };

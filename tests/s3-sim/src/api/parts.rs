@@ -24,6 +24,7 @@ pub(super) async fn upload_part(api: &Api, request: S3Request<UploadPartInput>) 
     let number = part_number(input.part_number)?;
     let bucket = api.bucket(&input.bucket)?;
     let upload = find_upload(&bucket, &input.key, &input.upload_id)?;
+    api.caller(request.credentials.as_ref())?.need_key("kms:Decrypt", &upload.encryption)?;
     let received = receive(input.body, &request.headers, request.trailing_headers.as_ref()).await?;
     check_algorithm(&upload, received.algorithm)?;
     let part = Part {
@@ -49,6 +50,7 @@ pub(super) async fn upload_part_copy(
     let caller = api.caller(request.credentials.as_ref())?;
     let bucket = api.bucket(&input.bucket)?;
     let upload = find_upload(&bucket, &input.key, &input.upload_id)?;
+    caller.need_key("kms:Decrypt", &upload.encryption)?;
     let source = Source::open(api, &caller, &request.headers)?;
     let original = &source.object;
     let content = match text_header(&request.headers, "x-amz-copy-source-range") {

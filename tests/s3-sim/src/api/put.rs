@@ -28,9 +28,10 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
     if !tags.is_empty() {
         caller.need("s3:PutObjectTagging", &bucket.name, Some(&input.key))?;
     }
+    let encryption = headers::encryption(&api.state, &bucket, &request.headers);
+    caller.need_key("kms:GenerateDataKey", &encryption)?;
     let conditions = WriteConditions::of(&request.headers)?;
     let received = receive(input.body, &request.headers, request.trailing_headers.as_ref()).await?;
-    let encryption = headers::encryption(&api.state, &bucket, &request.headers);
     let algorithm = received.algorithm.unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let checksum = ObjectChecksum::whole(algorithm, &received.content, received.algorithm.is_some());
     let object = StoredObject {

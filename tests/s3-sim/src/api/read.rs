@@ -48,6 +48,7 @@ pub(super) async fn get_object(api: &Api, request: S3Request<GetObjectInput>) ->
     if object.is_archived() {
         return Err(errors::archived());
     }
+    caller.need_key("kms:Decrypt", &object.encryption)?;
     let selection = select(&object, input.range, input.part_number)?;
     // Clients compare what they receive; a description's checksum is not that of its bytes.
     let with_checksum = input.checksum_mode.is_some() && !object.content.is_virtual();

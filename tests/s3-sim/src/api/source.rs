@@ -85,6 +85,7 @@ impl Source {
         if object.is_archived() {
             return Err(errors::archived());
         }
+        caller.need_key("kms:Decrypt", &object.encryption)?;
         ReadConditions::of_copy_source(headers).check_source(&object)?;
         Ok(Self { name, object })
     }
