@@ -35,6 +35,7 @@ mod pace;
 mod plan;
 mod replicate;
 mod report;
+pub mod reports;
 mod rights;
 mod s3;
 mod settings;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::types::StorageClass;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::settings::RESERVED_PREFIX;
 use crate::{PlanError, Request, Settings};
@@ -72,7 +72,7 @@ pub struct Destination {
 }
 
 /// The two kinds of backup that a vendor keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceName {
     /// Database dumps.

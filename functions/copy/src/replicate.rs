@@ -262,6 +262,7 @@ impl SourceRun<'_> {
         self.last.clone_from(&entry.key);
         let report = &mut self.tally.report;
         report.listed.add(entry.size);
+        report.newest = report.newest.max(Some(entry.modified));
         let Some(reason) = reason else {
             report.unchanged.add(entry.size);
             return None;
@@ -281,7 +282,8 @@ impl SourceRun<'_> {
                 return Some((entry, reason));
             }
         };
-        self.record(&Outcome { source: self.job.name, key: entry.key, size: entry.size, fate });
+        let Entry { key, size, modified, .. } = entry;
+        self.record(&Outcome { source: self.job.name, key, size, modified, fate });
         None
     }
 
@@ -322,6 +324,9 @@ impl SourceRun<'_> {
 
     /// Notes up to where everything was dealt with, or is being copied.
     fn stop(&mut self) {
+        for (entry, _) in &self.waiting {
+            self.tally.miss(entry.modified);
+        }
         let after = if self.waiting.is_empty() { &self.last } else { &self.admitted };
         self.tally.report.stopped_after = Some(after.clone());
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Remedy, SourceName};
 
@@ -166,6 +166,8 @@ pub struct Outcome {
     pub key: String,
     /// Its size in bytes.
     pub size: u64,
+    /// When it was last modified there.
+    pub modified: Timestamp,
     /// What became of it.
     #[serde(flatten)]
     pub fate: Fate,
@@ -215,7 +217,7 @@ pub struct Failure {
 }
 
 /// A number of objects and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// Objects.
     pub objects: u64,
@@ -235,7 +237,7 @@ impl Amount {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Everything in the sources is at the destination (or, in a dry run, was looked at).
@@ -285,6 +287,12 @@ pub struct SourceReport {
     pub interrupted: Amount,
     /// Times an object was overwritten while it was being copied, and looked up again.
     pub overwritten: u64,
+    /// When the newest object listed was modified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Timestamp>,
+    /// When the newest of those that should be at the destination, but are not, was modified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest_missing: Option<Timestamp>,
     /// At the destination but no longer at the source; they are kept.
     pub only_at_destination: Amount,
     /// Where a stopped run ended: source keys after this one were not looked at; `""` is
@@ -388,6 +396,8 @@ impl Tally {
                 gone: Amount::default(),
                 interrupted: Amount::default(),
                 overwritten: 0,
+                newest: None,
+                newest_missing: None,
                 only_at_destination: Amount::default(),
                 stopped_after: None,
                 error: None,
@@ -398,6 +408,9 @@ impl Tally {
     }
 
     pub(crate) fn record(&mut self, outcome: &Outcome) {
+        if matches!(outcome.fate, Fate::Archived | Fate::Interrupted | Fate::Failed(_)) {
+            self.miss(outcome.modified);
+        }
         let report = &mut self.report;
         match &outcome.fate {
             Fate::Copied { reason, verified_by, overwritten } => {
@@ -420,6 +433,11 @@ impl Tally {
                 }
             }
         }
+    }
+
+    /// An object is not at the destination as it should be.
+    pub(crate) fn miss(&mut self, modified: Timestamp) {
+        self.report.newest_missing = self.report.newest_missing.max(Some(modified));
     }
 
     /// Adds the requests that a copy of this object takes when nothing goes wrong.

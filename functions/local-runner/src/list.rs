@@ -41,6 +41,7 @@ mod tests {
             source: SourceName::Filesystem,
             key: "a\tb".into(),
             size: 2048,
+            modified: jiff::Timestamp::UNIX_EPOCH,
             fate: Fate::WouldCopy { reason: Reason::SizeDiffers },
         };
         assert_eq!(line(&outcome), "would copy   2.00 KiB  filesystem  a\\tb  (size differs)");

@@ -3,8 +3,10 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use bucket_copy::reports::{self, History};
 use bucket_copy::{Clients, Halt, Observer, Outcome, Plan, Report, RunError};
 
 use crate::args::{OutputArgs, Replicate};
@@ -20,13 +22,18 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
     };
     let plan = Plan::new(&settings, &request)?;
 
-    let mut progress = Progress::new(manner(args.output));
+    let mut progress = Progress::new(manner(&args.output));
     logs::init(progress.bar());
     let halt = Halt::never();
     stop::on_signals(&halt, progress.bar());
     let clients = Clients::connect(&settings).await?;
 
     let report = run(&plan, &clients, &halt, &mut progress, args.output.list).await?;
+    let history = keep(&plan, &clients, &report).await;
+    if let Some(file) = &args.output.html {
+        std::fs::write(file, reports::page(&report, &history))
+            .with_context(|| format!("the page {} cannot be written", file.display()))?;
+    }
     let text = match args.output.json {
         true => serde_json::to_string_pretty(&report).context("the report cannot be written as JSON")?,
         false => report::render(&report),
@@ -35,6 +42,20 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
     let gap = if args.output.list { "\n" } else { "" };
     print(&format!("{gap}{text}"))?;
     Ok(exit::code(report.status))
+}
+
+/// Keeps the report at the destination. A dry run writes nothing.
+async fn keep(plan: &Plan, clients: &Clients, report: &Report) -> History {
+    if report.dry_run {
+        return History::default();
+    }
+    match reports::keep(plan, clients, report, Duration::from_secs(10)).await {
+        Ok(history) => history,
+        Err(error) => {
+            tracing::warn!(%error, "the report could not be kept at the destination");
+            History::default()
+        }
+    }
 }
 
 /// Runs `plan` while `progress` shows it.
@@ -83,7 +104,7 @@ impl Observer for Watch {
 }
 
 /// A list on the terminal is its own progress.
-fn manner(output: OutputArgs) -> Manner {
+fn manner(output: &OutputArgs) -> Manner {
     Manner::fitting(output.quiet || output.list && io::stdout().is_terminal())
 }
 

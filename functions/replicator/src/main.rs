@@ -3,12 +3,17 @@
 //! An invocation that could not do its job ends with an error whose type is stable. Objects
 //! that failed, or are left because time ran out, are in its answer and its log.
 
+mod metrics;
+mod notice;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bucket_copy::{Clients, Halt, Plan, Report, RunError, Settings, Status, replicate};
+use bucket_copy::{Clients, Halt, Plan, Report, RunError, Settings, Status, replicate, reports};
+use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use notice::Topic;
 use replicator::event;
 use serde_json::Value;
 
@@ -19,9 +24,16 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     // Made once: the connections and credentials outlive an invocation. What is wrong with a
     // setting is said by each invocation, where an alarm sees it.
     let clients = Clients::connect(&settings).await;
+    let topic = Topic::new(std::env::var("TOPIC_ARN").ok());
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let clients = clients.clone().map_err(|error| InvocationError::Run(error.into()))?;
-        handle(&settings, &clients, event).await
+        let answer = match clients.clone() {
+            Ok(clients) => handle(&settings, &clients, &topic, event).await,
+            Err(error) => Err(InvocationError::Run(error.into())),
+        };
+        if let Err(error @ InvocationError::Run(_)) = &answer {
+            topic.send(notice::about_error(error.error_type(), &error.message())).await;
+        }
+        answer
     }))
     .await
 }
@@ -29,14 +41,29 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 async fn handle(
     settings: &Settings,
     clients: &Clients,
+    topic: &Topic,
     event: LambdaEvent<Value>,
 ) -> Result<Report, InvocationError> {
     let request = event::request(event.payload).map_err(RunError::from)?;
     let plan = Plan::new(settings, &request).map_err(RunError::from)?;
-    let halt = Halt::at(deadline(event.context.deadline()));
-    let report = replicate(&plan, clients, &halt, Arc::new(())).await?;
+    let deadline = deadline(event.context.deadline());
+    let report = replicate(&plan, clients, &Halt::at(deadline), Arc::new(())).await?;
+    // First what needs no request.
+    for line in metrics::lines(&report, &event.context.env_config.function_name, Timestamp::now()) {
+        println!("{line}");
+    }
+    let summary = summary(&report);
+    if let Some(notice) = notice::about(&report, &summary) {
+        topic.send(notice).await;
+    }
+    if !report.dry_run {
+        let within = deadline.saturating_duration_since(Instant::now()).min(KEEPING);
+        if let Err(error) = reports::keep(&plan, clients, &report, within).await {
+            tracing::warn!(%error, "the report could not be kept at the destination");
+        }
+    }
     let report = report.brief();
-    tracing::info!(report = serde_json::to_string(&report).unwrap_or_default(), "{}", summary(&report));
+    tracing::info!(report = serde_json::to_string(&report).unwrap_or_default(), "{summary}");
     match report.status {
         Status::Failed => Err(InvocationError::listing(&report)),
         Status::Complete | Status::ObjectsMissing | Status::Stopped => Ok(report),
@@ -45,6 +72,9 @@ async fn handle(
 
 /// The longest an invocation may take.
 const LONGEST: Duration = Duration::from_secs(900);
+
+/// The longest that keeping a report may take.
+const KEEPING: Duration = Duration::from_secs(10);
 
 /// The end of the invocation on the clock that timers use. A deadline in the past is none:
 /// `cargo lambda watch` sends one of 1970.

@@ -5,6 +5,7 @@
 //! - [`RuntimeApi`] and [`LambdaEmulator`]: the release binary `replicator`, behind a Lambda
 //!   runtime API of our own (real deadlines, cold starts) or behind cargo-lambda's.
 //! - [`LocalRunner`]: the release binary `local-runner`, run as a user runs it.
+//! - [`Recorder`]: what a program tells a service, such as SNS.
 //! - [`client`]: an S3 client for any of the servers, `s3_sim::Sim` included.
 //!
 //! Nothing here is built on the fly or falls back to something else: what is missing is an
@@ -15,6 +16,7 @@ mod lambda;
 mod local_runner;
 mod minio;
 mod process;
+mod recorder;
 mod setup;
 
 pub use http::Answer;
@@ -22,6 +24,7 @@ pub use lambda::{LambdaEmulator, RuntimeApi};
 pub use local_runner::LocalRunner;
 pub use minio::{Minio, MinioOptions};
 pub use process::{Finished, Running};
+pub use recorder::Recorder;
 pub use setup::{release_binary, tool};
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};

@@ -134,7 +134,8 @@ impl Job {
                 Err(error) => break self.fate(&entry, error).await,
             }
         };
-        Outcome { source: self.name, key: entry.key, size: entry.size, fate }
+        let Entry { key, size, modified, .. } = entry;
+        Outcome { source: self.name, key, size, modified, fate }
     }
 
     async fn attempt(&self, entry: &Entry) -> Result<VerifiedBy, CopyError> {

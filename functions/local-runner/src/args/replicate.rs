@@ -68,7 +68,7 @@ pub(crate) struct RequestArgs {
     max_in_flight: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
     /// Print each object as it is dealt with, with its reason or its error
@@ -77,6 +77,9 @@ pub(crate) struct OutputArgs {
     /// Print the report as one JSON document
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write the report to this file, too, as a page for a browser
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Show no progress
     #[arg(long, short)]
     pub(crate) quiet: bool,

@@ -36,7 +36,9 @@ fn the_first_run_copies_everything_and_the_second_only_lists() {
     world.sim.reset_counters();
     let second = world.replicate(&[]).assert().code(0);
     assert_contains(&stdout(&second), &["already there  3", "copied         0", "4 ListObjectsV2"]);
-    assert_eq!((world.sim.counters().get("ListObjectsV2"), world.sim.counters().total()), (4, 4));
+    let counters = world.sim.counters();
+    let asked = ["ListObjectsV2", "GetObject", "PutObject"].map(|operation| counters.get(operation));
+    assert_eq!((asked, counters.total()), ([4, 1, 4], 9), "but for listing, the report is kept");
 }
 
 #[test]
@@ -95,7 +97,7 @@ fn a_dry_run_tells_what_it_would_copy_and_writes_nothing() {
             "6 CopyObject",
         ],
     );
-    assert_eq!(world.copies(), ["filesystem/plain"]);
+    assert_eq!(world.keys(), ["filesystem/plain"]);
     assert_eq!(world.sim.counters().total(), world.sim.counters().get("ListObjectsV2"));
 }
 
@@ -184,4 +186,38 @@ fn the_demonstration_tells_its_story() {
     );
     assert_eq!(stdout(&run).matches("Complete:").count(), 3);
     assert_eq!(stderr(&run), "");
+}
+
+#[test]
+fn the_report_is_kept_at_the_destination_and_as_a_page_in_a_file() {
+    let world = World::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("report.html");
+    world.replicate(&["--dry-run", "--html", file.to_str().expect("UTF-8")]).assert().code(0);
+    assert_eq!(world.keys(), Vec::<String>::new(), "a dry run keeps nothing");
+    let page = std::fs::read_to_string(&file).expect("a page");
+    assert_contains(&page, &["\"dry_run\":true", "\"history\":[]"]);
+
+    for runs in 1..=2 {
+        world.replicate(&["--html", file.to_str().expect("UTF-8")]).assert().code(0);
+        let page = std::fs::read_to_string(&file).expect("a page");
+        assert_eq!(page.matches("\"copied\":{").count(), 2 + runs, "two sources, and the history");
+    }
+    let kept = world.keys().into_iter().filter(|key| key.starts_with(".replicator/"));
+    let endings = [".json", ".html", "history.json", "latest.html"];
+    for key in kept {
+        assert!(
+            key.starts_with(".replicator/reports/") && endings.iter().any(|end| key.ends_with(end)),
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_kept_is_said_and_the_run_stands() {
+    let world = World::new();
+    world.sim.add_fault(Fault::rate("PutObject", REFUSED, 1.0));
+    let run = world.replicate(&[]).assert().code(0);
+    assert_contains(&stderr(&run), &["the report could not be kept"]);
+    assert_contains(&stdout(&run), &["Complete:"]);
 }

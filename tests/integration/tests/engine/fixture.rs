@@ -43,7 +43,7 @@ impl Fixture {
         Self { sim, settings, patience: Duration::from_secs(30), keys }
     }
 
-    fn clients(&self) -> Clients {
+    pub(crate) fn clients(&self) -> Clients {
         let shared = aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .region(Region::new("us-east-1"))

@@ -7,6 +7,7 @@ mod fidelity;
 mod fixture;
 mod model;
 mod multipart;
+mod reports;
 mod requests;
 mod rights;
 mod stops;
