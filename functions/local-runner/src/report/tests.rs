@@ -29,6 +29,8 @@ fn source(name: SourceName, bucket: &str) -> SourceReport {
         gone: Amount::default(),
         interrupted: Amount::default(),
         overwritten: 0,
+        newest: None,
+        newest_missing: None,
         only_at_destination: Amount::default(),
         stopped_after: None,
         error: None,
@@ -75,6 +77,8 @@ fn a_run_is_two_blocks_and_a_verdict() {
         unchanged: Amount::default(),
         copied: amount(7, 700),
         copied_because: [(Reason::New, amount(7, 700))].into(),
+        newest: None,
+        newest_missing: None,
         only_at_destination: amount(1, 1536),
         ..source(SourceName::Filesystem, "backup-fs-my-environment-name")
     };
