@@ -49,7 +49,9 @@ async fn handle(
     let deadline = deadline(event.context.deadline());
     let report = replicate(&plan, clients, &Halt::at(deadline), Arc::new(())).await?;
     // First what needs no request.
-    for line in metrics::lines(&report, &event.context.env_config.function_name, Timestamp::now()) {
+    let partial = !plan.prefix.is_empty() || plan.modified_after.is_some();
+    let function = &event.context.env_config.function_name;
+    for line in metrics::lines(&report, partial, function, Timestamp::now()) {
         println!("{line}");
     }
     let summary = summary(&report);

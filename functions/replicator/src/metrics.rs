@@ -8,14 +8,14 @@ use serde_json::{Map, Value, json};
 const NAMESPACE: &str = "Replicator";
 
 /// The lines for one run: one for each source, one for the whole. None for a dry run, which
-/// would look like a run that copied.
-pub(crate) fn lines(report: &Report, function: &str, now: Timestamp) -> Vec<String> {
+/// would look like a run that copied. `partial` is a run that was asked for some objects only.
+pub(crate) fn lines(report: &Report, partial: bool, function: &str, now: Timestamp) -> Vec<String> {
     if report.dry_run {
         return Vec::new();
     }
     let sources = report.sources.iter().map(|source| {
         let dimensions = [("FunctionName", function.to_owned()), ("Source", source.source.to_string())];
-        line(now, &dimensions, &of_source(source, now))
+        line(now, &dimensions, &of_source(source, partial, now))
     });
     let requests: u64 = report.requests.values().sum();
     let run = [
@@ -38,11 +38,11 @@ fn succeeded(source: &SourceReport) -> bool {
 
 type Metric = (&'static str, &'static str, Value);
 
-fn of_source(source: &SourceReport, now: Timestamp) -> Vec<Metric> {
+fn of_source(source: &SourceReport, partial: bool, now: Timestamp) -> Vec<Metric> {
     let age = |time: Timestamp| (now - time).get_seconds().max(0);
     let unverified = source.verified_by.get(&VerifiedBy::Size).copied().unwrap_or(0);
     let mut metrics = vec![
-        ("RunsSucceeded", "Count", json!(u8::from(succeeded(source)))),
+        ("RunsSucceeded", "Count", json!(u8::from(!partial && succeeded(source)))),
         ("ObjectsCopied", "Count", json!(source.copied.objects)),
         ("BytesCopied", "Bytes", json!(source.copied.bytes)),
         ("ObjectsFailed", "Count", json!(source.failed.objects)),
@@ -50,7 +50,8 @@ fn of_source(source: &SourceReport, now: Timestamp) -> Vec<Metric> {
         ("ObjectsUnverified", "Count", json!(unverified)),
         ("Lag", "Seconds", json!(source.newest_missing.map_or(0, age))),
     ];
-    if let (SourceName::Database, Some(newest)) = (source.source, source.newest) {
+    // A prefix may leave the newest dump out.
+    if let (SourceName::Database, Some(newest), false) = (source.source, source.newest, partial) {
         metrics.push(("NewestDumpAge", "Seconds", json!(age(newest))));
     }
     metrics

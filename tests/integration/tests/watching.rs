@@ -88,6 +88,11 @@ async fn every_run_is_measured_for_each_source_and_as_a_whole() -> Result<()> {
     world.lambda.invoke(&json!({ "dry_run": true })).await?;
     world.lambda.invoke(&json!({ "sources": ["database"] })).await?;
     assert!(eventually(|| world.metrics().len() == 5).await, "a dry run is not measured");
+
+    world.lambda.invoke(&json!({ "sources": ["database"], "prefix": "2026/" })).await?;
+    assert!(eventually(|| world.metrics().len() == 7).await);
+    let partial = &world.metrics()[5];
+    assert_eq!(partial["RunsSucceeded"], 0, "a part is no proof of the whole: {partial}");
     Ok(())
 }
 
