@@ -134,6 +134,7 @@ class Stack:
                 "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{name}",
                 "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}",
                 "AWS::S3::Bucket": f"arn:aws:s3:::{name}",
+                "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{name}",
                 "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}",
                 "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{alarm}",
             }.get(resource["Type"])
@@ -159,8 +160,13 @@ class Stack:
             case "AWS::Scheduler::Schedule":
                 self.client("scheduler").create_schedule(**properties)
             case "AWS::CloudWatch::Alarm":
-                for number in ("Period", "EvaluationPeriods"):
-                    properties[number] = int(properties[number])
+                for number in ("Period", "EvaluationPeriods", "Threshold"):
+                    if number in properties:
+                        properties[number] = int(properties[number])
+                for metric in properties.get("Metrics", []):
+                    metric["ReturnData"] = metric["ReturnData"] in (True, "true")
+                    if "MetricStat" in metric:
+                        metric["MetricStat"]["Period"] = int(metric["MetricStat"]["Period"])
                 self.client("cloudwatch").put_metric_alarm(**properties)
             case "AWS::CloudWatch::Dashboard":
                 self.client("cloudwatch").put_dashboard(**properties)

@@ -180,7 +180,9 @@ def profiles() -> dict[str, Parameters]:
 
 
 def settings_read_by_the_code() -> set[str]:
-    """The names of the environment that the engine's settings are read from."""
-    code = (ROOT / "functions/copy/src/settings.rs").read_text()
-    return set(re.findall(r'lookup\("([A-Z_]+)"\)', code))
+    """The names of the environment that the engine and the function read."""
+    engine = (ROOT / "functions/copy/src/settings.rs").read_text()
+    function = (ROOT / "functions/replicator/src/main.rs").read_text()
+    own = re.findall(r'env::var\("([A-Z_]+)"\)', function)
+    return set(re.findall(r'lookup\("([A-Z_]+)"\)', engine)) | set(own)
 

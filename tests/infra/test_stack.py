@@ -403,7 +403,7 @@ def alarms(stack: Stack) -> dict[str, template.Json]:
 def test_every_alarm_tells_somebody_and_is_explained(stack):
     [topic] = stack.client("sns").list_topics()["Topics"]
     explained = (ROOT / "infra/operating.md").read_text()
-    assert len(alarms(stack)) == 5
+    assert len(alarms(stack)) == 8
     for name, alarm in alarms(stack).items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic["TopicArn"]], name
         assert alarm["ActionsEnabled"], name
@@ -450,6 +450,29 @@ def test_no_run_at_all_is_an_alarm(deploy):
         assert {"Name": "Source", "Value": source} in alarm["Dimensions"]
 
 
+def test_a_vendor_whose_dumps_stop_is_an_alarm_and_so_is_an_object_that_failed(deploy):
+    stack = deploy(DatabaseDumpHours="30")
+    age = alarms(stack)["replicator-newest-dump-too-old"]
+    assert age["Threshold"] == 30
+    assert age["ComparisonOperator"] == "GreaterThanThreshold"
+    [hours] = [metric for metric in age["Metrics"] if metric["ReturnData"]]
+    [seconds] = [metric for metric in age["Metrics"] if not metric["ReturnData"]]
+    assert hours["Expression"] == f"{seconds['Id']} / 3600"
+    assert seconds["MetricStat"]["Metric"]["MetricName"] == "NewestDumpAge"
+    for source in ("database", "filesystem"):
+        failed = alarms(stack)[f"replicator-{source}-objects-failed"]
+        assert (failed["MetricName"], failed["Threshold"]) == ("ObjectsFailed", 1)
+        assert {"Name": "Source", "Value": source} in failed["Dimensions"]
+
+
+def test_the_function_may_send_notices_to_its_topic_alone(stack):
+    [topic] = stack.client("sns").list_topics()["Topics"]
+    role = stack.role_statements("FunctionRole")
+    assert variables(stack)["TOPIC_ARN"] == topic["TopicArn"]
+    assert is_allowed(role, "sns:Publish", topic["TopicArn"])
+    assert not is_allowed(role, "sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:another")
+
+
 def test_alarms_and_dashboard_show_metrics_that_are_documented(stack):
     documented = (ROOT / "infra/metrics.md").read_text()
     dashboard = stack.client("cloudwatch").get_dashboard(DashboardName="replicator")
@@ -463,7 +486,9 @@ def test_alarms_and_dashboard_show_metrics_that_are_documented(stack):
     assert len({metric[1] for metric in own}) == 10
     for metric in own:
         assert f"`{metric[1]}`" in documented, metric
-        assert metric[2:4] == ["FunctionName", "replicator"] and metric[4] == "Source", metric
+        assert metric[2:4] == ["FunctionName", "replicator"], metric
+        of_the_run = metric[1] in ("Requests", "Duration")
+        assert (metric[4] == "Source") != of_the_run, metric
     [shown] = [widget for widget in widgets if widget["type"] == "alarm"]
     assert set(shown["properties"]["alarms"]) == {
         alarm["AlarmArn"] for alarm in alarms(stack).values()

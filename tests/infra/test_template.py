@@ -185,6 +185,7 @@ VALUES = {
     "ObjectLockDays": (["0", "3650"], ["-1", "3651"]),
     "NoticeEmail": (["", "backups@example.com"], ["backups", "a b@example.com", "a@example"]),
     "NoticeTopicArn": (["", "arn:aws:sns:eu-west-1:111122223333:a"], ["alarms", "arn:aws:sns"]),
+    "DatabaseDumpHours": (["2", "8760"], ["1", "8761", "a day"]),
     "DatabaseSuccessHours": HOURS,
     "FilesystemSuccessHours": HOURS,
     "LogRetentionDays": (["90", "3653"], ["0", "91"]),
