@@ -30,9 +30,24 @@ fn escape_all(text: &str, unfit: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(fit)
 }
 
+/// A JSON document; its line feeds stay. What is unfit is only ever inside its strings, where
+/// JSON has an escape for it, so that parsers read what was there.
+pub(crate) fn escape_json(document: &str) -> String {
+    let mut fit = String::with_capacity(document.len());
+    for c in document.chars() {
+        match c {
+            c if is_unfit(c) && c != '\n' => {
+                fit.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+            c => fit.push(c),
+        }
+    }
+    fit
+}
+
 fn is_unfit(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -44,8 +59,17 @@ mod tests {
         assert_eq!(escape("a\u{1b}[2Jb\nc\td"), "a\\u{1b}[2Jb\\nc\\td");
         assert_eq!(escape("\u{9b}1A"), "\\u{9b}1A");
         assert_eq!(escape("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
+        assert_eq!(escape("\u{61c}a"), "\\u{61c}a");
         assert_eq!(escape(r"C:\n"), r"C:\\n");
         assert_eq!(escape_lines("one\ntwo\r"), "one\ntwo\\u{d}");
+    }
+
+    #[test]
+    fn json_keeps_what_is_unfit_for_a_terminal() {
+        let text = "a\u{7f}b\u{9b}\u{202e}\u{1b}é";
+        let document = escape_json(&serde_json::to_string_pretty(&[text]).expect("text"));
+        assert_eq!(document, "[\n  \"a\\u007fb\\u009b\\u202e\\u001bé\"\n]");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&document).expect("JSON"), [text]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use bucket_copy::reports::{self, History};
 use bucket_copy::{Clients, Halt, Observer, Outcome, Plan, Report, RunError};
 
 use crate::args::{OutputArgs, Replicate};
+use crate::escape::escape_json;
 use crate::meter::Counts;
 use crate::progress::{Manner, Progress};
 use crate::{event, exit, list, logs, report, stop};
@@ -35,7 +36,9 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("the page {} cannot be written", file.display()))?;
     }
     let text = match args.output.json {
-        true => serde_json::to_string_pretty(&report).context("the report cannot be written as JSON")?,
+        true => escape_json(
+            &serde_json::to_string_pretty(&report).context("the report cannot be written as JSON")?,
+        ),
         false => report::render(&report),
     };
     // The list and the report are on one stdout.

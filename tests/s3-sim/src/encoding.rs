@@ -48,22 +48,23 @@ pub(crate) fn url_encoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Replaces raw control characters in a finished XML document by character references:
-/// quick-xml, which writes most answers, lets them through.
+/// Replaces what XML cannot carry in a finished document by character references: quick-xml,
+/// which writes most answers, lets it through.
 pub(crate) fn without_control_characters(xml: &[u8]) -> Option<Vec<u8>> {
-    let is_control = |byte: &u8| matches!(byte, 0..0x20 | 0x7f);
-    if !xml.iter().any(is_control) {
+    let xml = std::str::from_utf8(xml).ok()?;
+    let unfit = |c: char| matches!(c, '\0'..'\u{20}' | '\u{7f}' | '\u{fffe}' | '\u{ffff}');
+    if !xml.contains(unfit) {
         return None;
     }
-    let mut out = Vec::with_capacity(xml.len() + 64);
-    for byte in xml {
-        if is_control(byte) {
-            out.extend_from_slice(format!("&#x{byte:x};").as_bytes());
+    let mut out = String::with_capacity(xml.len() + 64);
+    for c in xml.chars() {
+        if unfit(c) {
+            out.push_str(&format!("&#x{:x};", u32::from(c)));
         } else {
-            out.push(*byte);
+            out.push(c);
         }
     }
-    Some(out)
+    Some(out.into_bytes())
 }
 
 #[cfg(test)]
