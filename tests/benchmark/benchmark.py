@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from measure import Argv, Failure, Usage, release_binary, run, server
+from streaming import measure_streams
 from tools import LOCAL_RUNNER, RCLONE_COPY, S5CMD_CP, S5CMD_SYNC, Job, Tool
 
 #: Milliseconds that S3 itself takes, roughly, from within its region.
@@ -125,6 +126,13 @@ def measure_case(case: Case, objects: int, rounds: int) -> dict[str, list[Measur
     return measured
 
 
+def ratios(figures: list[float], first: list[float]) -> list[str]:
+    return [
+        f"{figure:.{digits}f} ({figure / base:.2f}×)" if base else f"{figure:.{digits}f}"
+        for figure, base, digits in zip(figures, first, (2, 2, 0), strict=True)
+    ]
+
+
 def print_table(title: str, measured: dict[str, list[Measurement]]) -> None:
     """Medians, each with its ratio to the first program's."""
     print(f"\n{title}\n")
@@ -138,28 +146,50 @@ def print_table(title: str, measured: dict[str, list[Measurement]]) -> None:
             median(run.usage.peak_mib for run in runs),
         ]
         first = first or figures
-        cells = [
-            f"{figure:.{digits}f} ({figure / base:.2f}×)" if base else f"{figure:.{digits}f}"
-            for figure, base, digits in zip(figures, first, (2, 2, 0), strict=True)
-        ]
+        cells = ratios(figures, first)
         # The last round's: they hardly differ, and a median of each would be no run's.
         last = runs[-1].requests
         cells.append(", ".join(f"{count:,} {name}" for name, count in sorted(last.items())))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
+#: The case that runs between two MinIO servers; its objects are parts of 64 MiB.
+STREAM = "stream"
+
+
+def print_streams(parts: int, rounds: int) -> None:
+    """Medians, each with its ratio to the first program's."""
+    measured = measure_streams(parts, rounds)
+    print(f"\n{parts * 64 / 1024:g} GiB in parts of 64 MiB, streamed; medians of {rounds}\n")
+    print("| | seconds | CPU seconds | peak memory, MiB | ETag kept |")
+    print("|-|-|-|-|-|")
+    first: list[float] | None = None
+    for name, (usages, kept) in measured.items():
+        figures = [
+            median(usage.seconds for usage in usages),
+            median(usage.cpu_seconds for usage in usages),
+            median(usage.peak_mib for usage in usages),
+        ]
+        cells = ratios(figures, first := first or figures)
+        print(f"| {name} | {' | '.join(cells)} | {kept} |", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/benchmark/run", description=__doc__)
-    parser.add_argument("case", nargs="*", default=["small-copies"], help=f"of {', '.join(CASES)}")
+    names = ", ".join([*CASES, STREAM])
+    parser.add_argument("case", nargs="*", default=["small-copies"], help=f"of {names}")
     parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
-    parser.add_argument("--objects", type=int, help="another number of objects")
+    parser.add_argument("--objects", type=int, help="another number of objects, or of parts")
     arguments = parser.parse_args()
     # Ended from outside, it still ends its server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         for name in arguments.case:
+            if name == STREAM:
+                print_streams(arguments.objects or 32, arguments.rounds)
+                continue
             if name not in CASES:
-                raise Failure(f"no case is called {name}: there are {', '.join(CASES)}")
+                raise Failure(f"no case is called {name}: there are {names}")
             case = CASES[name]
             objects = arguments.objects or case.objects
             measured = measure_case(case, objects, arguments.rounds)
