@@ -109,13 +109,25 @@ pub(crate) fn decide(source: &Entry, destination: &Entry, plain: PlainEtags) -> 
     match plain {
         PlainEtags::Unknown if comparable => Decision::AskEncryption,
         PlainEtags::Comparable if comparable => Decision::Copy(Reason::EtagDiffers),
-        _ if is_newer(source.modified, destination.modified) => Decision::Copy(Reason::ModifiedSince),
+        _ if source.modified > destination.modified => Decision::Copy(Reason::ModifiedSince),
+        _ if source.modified > less_margin(destination.modified) => Decision::Copy(Reason::InDoubt),
         _ => Decision::Skip,
     }
 }
 
-fn is_newer(source: Timestamp, copied: Timestamp) -> bool {
-    source > copied.saturating_sub(MARGIN).unwrap_or(Timestamp::MIN)
+fn less_margin(copied: Timestamp) -> Timestamp {
+    copied.saturating_sub(MARGIN).unwrap_or(Timestamp::MIN)
+}
+
+/// Whether the checksums of both sides, for a HEAD each, may spare the copy: where the times
+/// leave it in doubt, and where a server that tells no part sizes made of as many parts
+/// another ETag.
+pub(crate) fn is_doubtful(source: &Entry, reason: Reason) -> bool {
+    match reason {
+        Reason::InDoubt => true,
+        Reason::EtagDiffers => matches!(source.etag, ETag::Multipart(..)),
+        Reason::New | Reason::SizeDiffers | Reason::ModifiedSince => false,
+    }
 }
 
 #[cfg(test)]
@@ -157,7 +169,8 @@ mod tests {
             // An ETag that says nothing: the times decide, less the margin.
             ((1, A, 0), (1, B, 900), Incomparable, Decision::Skip),
             ((1, A, 901), (1, B, 900), Incomparable, Decision::Copy(Reason::ModifiedSince)),
-            ((1, A, 886), (1, B, 900), Incomparable, Decision::Copy(Reason::ModifiedSince)),
+            ((1, A, 900), (1, B, 900), Incomparable, Decision::Copy(Reason::InDoubt)),
+            ((1, A, 886), (1, B, 900), Incomparable, Decision::Copy(Reason::InDoubt)),
             ((1, A, 885), (1, B, 900), Incomparable, Decision::Skip),
             ((1, a2, 0), (1, A, 900), Comparable, Decision::Skip),
             ((1, a2, 0), (1, b2, 900), Unknown, Decision::AskEncryption),
@@ -165,10 +178,10 @@ mod tests {
             ((1, a2, 0), (1, b2, 900), Incomparable, Decision::Skip),
             // Not parted alike: made by another tool.
             ((1, a2, 0), (1, b3, 900), Comparable, Decision::Skip),
-            ((1, a2, 900), (1, b3, 900), Comparable, Decision::Copy(Reason::ModifiedSince)),
-            ((1, "", 900), (1, A, 900), Comparable, Decision::Copy(Reason::ModifiedSince)),
+            ((1, a2, 900), (1, b3, 900), Comparable, Decision::Copy(Reason::InDoubt)),
+            ((1, "", 901), (1, A, 900), Comparable, Decision::Copy(Reason::ModifiedSince)),
             // Servers that list no ETags at all.
-            ((1, "", 900), (1, "", 900), Comparable, Decision::Copy(Reason::ModifiedSince)),
+            ((1, "", 900), (1, "", 900), Comparable, Decision::Copy(Reason::InDoubt)),
             ((1, "", 0), (1, "", 900), Comparable, Decision::Skip),
         ] {
             assert_eq!(decided(source, destination, plain), expected, "{source:?} {destination:?} {plain:?}");

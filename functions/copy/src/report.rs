@@ -129,9 +129,11 @@ pub enum Reason {
     SizeDiffers,
     /// Its ETag differs, and both are MD5s or made of as many parts' MD5s.
     EtagDiffers,
-    /// Its ETag cannot be compared, and it was modified after its copy was made (or so
-    /// shortly before that the copy may miss it).
+    /// Its ETag cannot be compared, and it was modified after its copy was made.
     ModifiedSince,
+    /// Its ETag cannot be compared, it was modified so shortly before its copy was made that
+    /// the copy may miss it, and no checksum says that it does not.
+    InDoubt,
 }
 
 impl fmt::Display for Reason {
@@ -141,6 +143,7 @@ impl fmt::Display for Reason {
             Self::SizeDiffers => "size differs",
             Self::EtagDiffers => "ETag differs",
             Self::ModifiedSince => "modified since it was copied",
+            Self::InDoubt => "modified shortly before it was copied",
         })
     }
 }
@@ -186,6 +189,8 @@ pub enum Fate {
         /// How many times it was overwritten at the source while it was being copied.
         overwritten: u32,
     },
+    /// Not copied: a checksum, or an ETag, of the whole object is the same on both sides.
+    Unchanged,
     /// A dry run's `Copied`.
     WouldCopy {
         /// Why it would be copied.
@@ -423,6 +428,7 @@ impl Tally {
                 report.copied.add(outcome.size);
                 report.copied_because.entry(*reason).or_default().add(outcome.size);
             }
+            Fate::Unchanged => report.unchanged.add(outcome.size),
             Fate::Archived => report.archived.add(outcome.size),
             Fate::Gone => report.gone.add(outcome.size),
             Fate::Interrupted => report.interrupted.add(outcome.size),

@@ -16,6 +16,7 @@ fn line(outcome: &Outcome) -> String {
     let (fate, why) = match &outcome.fate {
         Fate::Copied { reason, .. } => ("copied", reason.to_string()),
         Fate::WouldCopy { reason } => ("would copy", reason.to_string()),
+        Fate::Unchanged => ("unchanged", "its checksum is the same".to_owned()),
         Fate::Archived => ("archived", "restore it at the source first".to_owned()),
         Fate::Gone => ("gone", "deleted at the source meanwhile".to_owned()),
         Fate::Interrupted => ("interrupted", "the run was stopped".to_owned()),

@@ -18,7 +18,7 @@ use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::ChecksumMode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::diff::PlainEtags;
+use crate::diff::{PlainEtags, is_doubtful};
 use crate::list::{Entry, timestamp};
 use crate::plan::Destination;
 use crate::replicate::Observer;
@@ -120,7 +120,11 @@ impl Job {
     /// Copies one object and says what became of it.
     pub(crate) async fn copy(&self, mut entry: Entry, reason: Reason) -> Outcome {
         let mut overwritten = 0;
+        let mut doubtful = is_doubtful(&entry, reason);
         let fate = loop {
+            if std::mem::take(&mut doubtful) && self.is_there(&entry).await {
+                break Fate::Unchanged;
+            }
             match self.attempt(&entry).await {
                 Err(CopyError::Switched) => {}
                 Ok(verified_by) => break Fate::Copied { reason, verified_by, overwritten },
@@ -145,6 +149,16 @@ impl Job {
             _ if self.streams() => stream::copy(self, entry).await,
             _ => single::copy(self, entry).await,
         }
+    }
+
+    /// Whether the destination has the very bytes, by what both sides say of them. What cannot
+    /// be asked is copied.
+    async fn is_there(&self, entry: &Entry) -> bool {
+        let source = self.head_source(&entry.key, Some(&entry.etag), None);
+        let (source, destination) = tokio::join!(source, self.head_destination(&entry.key));
+        let (Ok(source), Ok(destination)) = (source, destination) else { return false };
+        let verdict = compare(&Facts::from(&source), &Facts::from(&destination));
+        matches!(verdict, Verdict::Verified(VerifiedBy::Etag | VerifiedBy::Checksum))
     }
 
     /// What keeps an object from being copied, as far as the listing tells.

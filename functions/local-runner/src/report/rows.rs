@@ -101,6 +101,7 @@ fn because(reason: Reason) -> &'static str {
         Reason::SizeDiffers => "  size differs",
         Reason::EtagDiffers => "  ETag differs",
         Reason::ModifiedSince => "  modified since",
+        Reason::InDoubt => "  in doubt",
     }
 }
 

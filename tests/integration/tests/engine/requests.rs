@@ -75,10 +75,70 @@ async fn etags_that_cannot_be_compared_leave_the_decision_to_the_times() {
     assert_eq!((counters.get("HeadObject"), counters.total()), (2, 4), "{counters}");
 
     state.put(VENDOR, "single-3", Object::new(bytes(100, 10)));
+    state.set_last_modified(VENDOR, "single-3", SystemTime::now() + Duration::from_secs(2));
     let report = fixture.run().await;
     assert_eq!(
         report.sources[0].copied_because,
         [(Reason::ModifiedSince, Amount { objects: 1, bytes: 10 })].into()
     );
     assert_eq!(fixture.customer("single-3").content, fixture.vendor("single-3").content);
+}
+
+/// Copies made within minutes of their sources, with ETags that cannot be compared.
+async fn copied_in_doubt() -> Fixture {
+    let fixture = Fixture::new().await;
+    let state = fixture.sim.state();
+    state.set_default_encryption(CUSTOMER, Encryption::Kms("alias/backups".into()));
+    state.put(VENDOR, "single", Object::new(bytes(1, 10)));
+    state.put(VENDOR, "parts", Object::new(bytes(2, 6 * MIB)).with_part_size(5 * MIB));
+    fixture.run().await;
+    fixture.sim.reset_counters();
+    fixture
+}
+
+#[tokio::test]
+async fn what_the_times_leave_in_doubt_is_settled_by_checksums() {
+    let fixture = copied_in_doubt().await;
+    for _ in 0..2 {
+        let report = fixture.run().await;
+        assert_eq!(report.total(|source| source.copied).objects, 0, "{report:#?}");
+        assert_eq!(report.sources[0].unchanged.objects, 2);
+    }
+    let counters = fixture.sim.counters();
+    // Twice, one on each side for each object, and for whether ETags can be compared.
+    assert_eq!((counters.get("HeadObject"), counters.total()), (12, 16), "{counters}");
+}
+
+#[tokio::test]
+async fn a_copy_that_missed_a_change_of_its_source_is_made_again() {
+    let fixture = copied_in_doubt().await;
+    let state = fixture.sim.state();
+    for (seed, key) in [(3, "single"), (4, "parts")] {
+        let copied = fixture.customer(key);
+        // As large as before, and older than the copy: the writer was quicker than the copier.
+        let object = Object::new(bytes(seed, copied.size)).with_last_modified(copied.last_modified);
+        let object = if key == "parts" { object.with_part_size(5 * MIB) } else { object };
+        state.put(VENDOR, key, object);
+    }
+    let report = fixture.run().await;
+    assert_eq!(
+        report.sources[0].copied_because,
+        [(Reason::InDoubt, Amount { objects: 2, bytes: 6 * MIB + 10 })].into()
+    );
+    for key in ["single", "parts"] {
+        assert_eq!(fixture.customer(key).content, fixture.vendor(key).content);
+    }
+}
+
+#[tokio::test]
+async fn without_a_common_checksum_what_is_in_doubt_is_copied() {
+    let fixture = copied_in_doubt().await;
+    let copied = fixture.customer("single");
+    let other = Object::new(copied.content).with_checksum(s3_sim::ChecksumAlgorithm::Sha256);
+    fixture.sim.state().put(VENDOR, "single", other.with_last_modified(copied.last_modified));
+    let report = fixture.run().await;
+    assert_eq!(
+        report.sources[0].copied_because,
+        [(Reason::InDoubt, Amount { objects: 1, bytes: 10 })].into()
+    );
 }
