@@ -102,6 +102,9 @@ pub enum PlanError {
     /// Not a number of requests.
     #[error("MAX_IN_FLIGHT is `{0}`: give a whole number from 1 to 10000")]
     MaxInFlight(String),
+    /// Not an amount of memory.
+    #[error("MEMORY_LIMIT_MIB is `{0}`: give a whole number of MiB from 128 to 65536")]
+    MemoryLimit(String),
     /// Not a time.
     #[error("`modified_after` is `{0}`, which is no RFC 3339 time: write it like 2026-11-01T00:00:00Z")]
     Time(String),

@@ -29,6 +29,8 @@ pub struct Plan {
     pub transfer: Transfer,
     /// Requests at once, over all sources: 1 to 10,000.
     pub max_in_flight: usize,
+    /// Bodies that pass through this process at once: as many as the memory limit has room for.
+    pub max_streams: usize,
     /// How long one try of a request may take, besides the time its bytes need: 30 s.
     pub attempt_timeout: Duration,
 }
@@ -124,6 +126,7 @@ impl Plan {
             dry_run: request.dry_run,
             transfer: transfer(settings)?,
             max_in_flight: max_in_flight(settings.max_in_flight.as_deref())?,
+            max_streams: max_streams(settings.memory_limit_mib.as_deref())?,
             attempt_timeout: Duration::from_secs(30),
         };
         for source in &plan.sources {
@@ -282,6 +285,20 @@ fn max_in_flight(value: Option<&str>) -> Result<usize, PlanError> {
     }
 }
 
+/// What a run holds besides the bodies: the program, its listings, the objects found ahead.
+const BESIDES_MIB: usize = 64;
+/// What one body holds on its way, in KiB: the HTTP client reads up to 400 KiB ahead on the one
+/// side and writes as much behind on the other; the rest is the allocator's.
+const STREAM_KIB: usize = 1_536;
+
+fn max_streams(value: Option<&str>) -> Result<usize, PlanError> {
+    let text = given(value).unwrap_or("256");
+    match text.parse::<usize>() {
+        Ok(mib) if (128..=65_536).contains(&mib) => Ok((mib - BESIDES_MIB) * 1_024 / STREAM_KIB),
+        _ => Err(PlanError::MemoryLimit(text.to_owned())),
+    }
+}
+
 fn time(text: &str) -> Result<Timestamp, PlanError> {
     text.parse().map_err(|_| PlanError::Time(text.to_owned()))
 }
@@ -323,6 +340,15 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_limit_bounds_the_bodies_at_once() {
+        for (mib, streams) in [(None, 128), (Some("128"), 42), (Some("1024"), 640)] {
+            let settings = Settings { memory_limit_mib: mib.map(str::to_owned), ..settings() };
+            let plan = Plan::new(&settings, &Request::default()).expect("valid");
+            assert_eq!(plan.max_streams, streams, "{mib:?}");
+        }
+    }
+
+    #[test]
     fn a_prefix_that_is_set_but_empty_is_the_root() {
         let settings =
             Settings { database_prefix: Some(String::new()), filesystem_bucket: None, ..settings() };
@@ -349,6 +375,10 @@ mod tests {
         for number in ["0", "-1", "many", "10001"] {
             let settings = Settings { max_in_flight: Some(number.into()), ..settings() };
             assert_eq!(refused(&settings, "{}"), PlanError::MaxInFlight(number.into()));
+        }
+        for mib in ["0", "127", "65537", "1GiB"] {
+            let settings = Settings { memory_limit_mib: Some(mib.into()), ..settings() };
+            assert_eq!(refused(&settings, "{}"), PlanError::MemoryLimit(mib.into()));
         }
         let class = Settings { storage_class: Some("WARM".into()), ..settings() };
         assert_eq!(refused(&class, "{}"), PlanError::StorageClass("WARM".into()));

@@ -14,6 +14,7 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::pace::Pace;
@@ -208,8 +209,13 @@ pub(crate) struct Caller {
     pub(crate) pace: Arc<Pace>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) halt: Halt,
-    patience: Duration,
+    /// Places for bodies that pass through this process: what bounds its memory.
+    pub(crate) streams: Arc<Semaphore>,
+    /// How long a request may take, besides the time its bytes need; how long a body may rest.
+    pub(crate) patience: Duration,
     tries: u32,
+    /// Whoever sends holds a place in flight already.
+    admitted: bool,
 }
 
 impl Caller {
@@ -218,8 +224,10 @@ impl Caller {
             pace: Arc::new(Pace::new(plan.max_in_flight)),
             requests: Arc::default(),
             halt,
+            streams: Arc::new(Semaphore::new(plan.max_streams)),
             patience: plan.attempt_timeout,
             tries: TRIES,
+            admitted: false,
         }
     }
 
@@ -231,6 +239,12 @@ impl Caller {
     /// For the requests after it.
     pub(crate) fn seasoned(&self) -> Self {
         Self { tries: TRIES, ..self.clone() }
+    }
+
+    /// For a request in the midst of an attempt, which holds a place in flight: waiting there
+    /// for another would, with all places taken by such, end with the patience of all.
+    pub(crate) fn admitted(&self) -> Self {
+        Self { tries: 1, admitted: true, ..self.clone() }
     }
 
     /// For what must still be done after a stop: aborting uploads. A few seconds at most.
@@ -299,7 +313,10 @@ impl Caller {
         loop {
             tries += 1;
             let admitted = async {
-                let _permit = self.pace.admit().await;
+                let _permit = match self.admitted {
+                    true => None,
+                    false => Some(self.pace.admit().await),
+                };
                 // It waited for its place until there was no time to begin an object.
                 if tries == 1 && operation.begins_an_object() && self.halt.is_draining() {
                     return Err(stopped(operation));

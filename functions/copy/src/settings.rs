@@ -45,6 +45,8 @@ pub struct Settings {
     pub kms_key_id: Option<String>,
     /// `MAX_IN_FLIGHT`: requests at once, 1 to 10,000; 256 unless given.
     pub max_in_flight: Option<String>,
+    /// `MEMORY_LIMIT_MIB`: what streamed copies may hold, 128 to 65,536 MiB; 256 unless given.
+    pub memory_limit_mib: Option<String>,
 }
 
 impl Settings {
@@ -71,6 +73,7 @@ impl Settings {
             storage_class: lookup("STORAGE_CLASS"),
             kms_key_id: lookup("KMS_KEY_ID"),
             max_in_flight: lookup("MAX_IN_FLIGHT"),
+            memory_limit_mib: lookup("MEMORY_LIMIT_MIB"),
         }
     }
 }

@@ -58,6 +58,16 @@ pub enum FaultKind {
     /// The operation is carried out and its answer breaks off in mid-body. An answer without
     /// a body is lost as a whole.
     CutBody,
+    /// As `CutBody`, after so many bytes: all of them at the most.
+    CutBodyAt(usize),
+    /// The answer rests in mid-body and never goes on.
+    StallBody,
+    /// One bit in the middle of the answer's body is another.
+    DamageBody,
+    /// The answer's body, and the length it announces, lacks its last byte.
+    ShortBody,
+    /// The answer's body, and the length it announces, has a byte too many.
+    LongBody,
     /// Nothing is carried out and no answer ever comes.
     Hang,
 }

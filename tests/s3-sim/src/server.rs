@@ -155,13 +155,13 @@ impl Server {
             }
             Some(FaultKind::CutBefore) => return Err(Cut),
             Some(FaultKind::Hang) => std::future::pending::<()>().await,
-            Some(FaultKind::CutAfter | FaultKind::CutBody) | None => {}
+            Some(_) | None => {}
         }
         let response = self.carry_out(request, operation, nth).await?;
         match fault {
             Some(FaultKind::CutAfter) => Err(Cut),
-            Some(FaultKind::CutBody) => break_off(response).await,
-            _ => Ok(response),
+            Some(kind) => spoil(response, kind).await,
+            None => Ok(response),
         }
     }
 
@@ -278,18 +278,35 @@ fn finish_xml(response: &mut Response<Body>) {
     }
 }
 
-/// Announces the whole body, sends half of it and cuts the connection.
-async fn break_off(response: Response<Body>) -> Result<Response<Body>, Cut> {
+/// Does to the answer's body what `kind` says. An answer without one cannot be cut in it, and
+/// is lost as a whole.
+async fn spoil(response: Response<Body>, kind: FaultKind) -> Result<Response<Body>, Cut> {
     let (mut parts, body) = response.into_parts();
-    let whole = http_body_util::BodyExt::collect(body).await.map_err(|_| Cut)?.to_bytes();
-    if whole.len() < 2 {
-        return Err(Cut);
-    }
+    let mut whole = http_body_util::BodyExt::collect(body).await.map_err(|_| Cut)?.to_bytes().to_vec();
+    let middle = whole.len() / 2;
+    let (at, rests) = match kind {
+        FaultKind::CutBody if whole.len() < 2 => return Err(Cut),
+        FaultKind::CutBodyAt(bytes) => (bytes.min(whole.len()), false),
+        FaultKind::StallBody => (middle, true),
+        FaultKind::DamageBody | FaultKind::ShortBody | FaultKind::LongBody => {
+            match kind {
+                FaultKind::DamageBody => whole.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 1),
+                FaultKind::ShortBody => drop(whole.pop()),
+                _ => whole.push(0),
+            }
+            parts.headers.insert(CONTENT_LENGTH, whole.len().into());
+            return Ok(Response::from_parts(parts, Body::from(whole)));
+        }
+        _ => (middle, false),
+    };
     parts.headers.insert(CONTENT_LENGTH, whole.len().into());
-    let half: Bytes = whole.slice(..whole.len() / 2);
-    // The pause lets hyper flush the first half; with the error at once it would not.
-    let frames = stream::iter([Ok(Frame::data(half))]).chain(stream::once(async {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    whole.truncate(at);
+    // The pause lets hyper flush what comes before; with the error at once it would not.
+    let frames = stream::iter([Ok(Frame::data(Bytes::from(whole)))]).chain(stream::once(async move {
+        match rests {
+            true => std::future::pending().await,
+            false => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
         Err(Cut)
     }));
     let body = Body::http_body_unsync(StreamBody::new(Box::pin(frames)));

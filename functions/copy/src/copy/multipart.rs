@@ -19,7 +19,7 @@ use super::parts::{self, Part};
 use super::properties::{Properties, expires};
 use super::{CopyError, Job, checksums, copy_source, size, stream};
 use crate::list::{Entry, timestamp};
-use crate::report::{Operation, VerifiedBy};
+use crate::report::{Failure, Operation, VerifiedBy};
 use crate::s3::{Caller, Side};
 use crate::verify::is_kms;
 use crate::{ETag, S3Error, S3ErrorKind};
@@ -29,7 +29,7 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyErr
     let head = job.head_source(&entry.key, Some(&entry.etag), followed).await?;
     let layout = layout(job, entry, &head).await?;
     let source = job.reader();
-    let tags = job.tags(source, &entry.key, head.tag_count()).await;
+    let tags = job.tags(&job.caller, source, &entry.key, head.tag_count()).await;
     let tags = tags.map_err(|error| job.error(error, source))?;
     let upload = Upload::create(job, entry, &head, tags).await?;
     match upload.fill_and_complete(layout).await {
@@ -45,11 +45,19 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyErr
 struct Layout {
     parts: Vec<Part>,
     guessed: bool,
+    /// They are the source's own for certain: they make its ETag, or the bytes are not its own.
+    exact: bool,
+}
+
+impl Layout {
+    fn chosen(entry: &Entry) -> Self {
+        Self { parts: parts::chosen(entry.size), guessed: false, exact: false }
+    }
 }
 
 async fn layout(job: &Job, entry: &Entry, head: &HeadObjectOutput) -> Result<Layout, CopyError> {
     let ETag::Multipart(_, count) = entry.etag else {
-        return Ok(Layout { parts: parts::chosen(entry.size), guessed: false });
+        return Ok(Layout::chosen(entry));
     };
     let count = u64::from(count);
     // A server that knows no part numbers answers with the whole object and no count.
@@ -57,20 +65,20 @@ async fn layout(job: &Job, entry: &Entry, head: &HeadObjectOutput) -> Result<Lay
     let first =
         if known || count == 1 { size(head) } else { entry.size.div_ceil(count).next_multiple_of(1 << 20) };
     let parts = match parts::guessed(entry.size, first, count) {
-        Some(parts) => Layout { guessed: count > 2, parts },
-        None if known => Layout { parts: ask_every_part(job, entry, count).await?, guessed: false },
-        None => Layout { parts: parts::chosen(entry.size), guessed: false },
+        Some(parts) => Layout { guessed: count > 2, exact: count == 1 || known && count == 2, parts },
+        None if known => ask_every_part(job, entry, count).await?,
+        None => Layout::chosen(entry),
     };
     if parts::legal(&parts.parts) {
         return Ok(parts);
     }
     // Another server's parts, which S3 would refuse. The copy's ETag will differ.
-    Ok(Layout { parts: parts::chosen(entry.size), guessed: false })
+    Ok(Layout::chosen(entry))
 }
 
 /// For parts of unequal sizes: one HEAD a part. An empty last part is left out: no range of
 /// bytes says it. The copy's ETag will differ.
-async fn ask_every_part(job: &Job, entry: &Entry, count: u64) -> Result<Vec<Part>, CopyError> {
+async fn ask_every_part(job: &Job, entry: &Entry, count: u64) -> Result<Layout, CopyError> {
     let sizes: Vec<u64> = streams::iter(1..=i32::try_from(count).unwrap_or(i32::MAX))
         .map(async |number| {
             let head = job.head_source(&entry.key, Some(&entry.etag), Some(number)).await?;
@@ -81,9 +89,10 @@ async fn ask_every_part(job: &Job, entry: &Entry, count: u64) -> Result<Vec<Part
         .await?;
     // Unpinned it could be another object's; pinned, a sum that is off is a server's fault.
     if sizes.iter().sum::<u64>() == entry.size && entry.size > 0 {
-        Ok(parts::of_sizes(sizes.into_iter().filter(|size| *size > 0)))
+        let parts = parts::of_sizes(sizes.into_iter().filter(|size| *size > 0));
+        Ok(Layout { guessed: false, exact: parts.len() as u64 == count, parts })
     } else {
-        Ok(parts::chosen(entry.size))
+        Ok(Layout::chosen(entry))
     }
 }
 
@@ -208,21 +217,38 @@ impl<'a> Upload<'a> {
 
     async fn fill_and_complete(&self, layout: Layout) -> Result<VerifiedBy, CopyError> {
         let mut copied = self.copy_parts(&layout.parts).await?;
+        let mut exact = layout.exact;
         if layout.guessed
             && let Some(etag) = self.another_etag(&copied)
         {
             tracing::debug!(key = self.entry.key, %etag, "parts of unequal sizes: asking for each");
             let count = copied.len() as u64;
-            let exact = ask_every_part(self.job, self.entry, count).await?;
-            if parts::legal(&exact) && exact.len() <= copied.len() {
-                copied.truncate(exact.len());
-                let moved: Vec<Part> =
-                    exact.iter().zip(&layout.parts).filter(|(a, b)| a != b).map(|(part, _)| *part).collect();
+            let asked = ask_every_part(self.job, self.entry, count).await?;
+            if parts::legal(&asked.parts) && asked.parts.len() <= copied.len() {
+                exact = asked.exact;
+                copied.truncate(asked.parts.len());
+                let pairs = asked.parts.iter().zip(&layout.parts);
+                let moved: Vec<Part> = pairs.filter(|(a, b)| a != b).map(|(part, _)| *part).collect();
                 for part in self.copy_parts(&moved).await? {
                     let index = part.number as usize - 1;
                     copied[index] = part;
                 }
             }
+        }
+        // What passed through here may have been damaged on its way.
+        if self.streams
+            && exact
+            && let Some(etag) = self.another_etag(&copied)
+        {
+            return Err(CopyError::Refused(Failure {
+                error: "Mismatch".into(),
+                message: format!(
+                    "its parts arrived as ETag {etag}, not {}; they were thrown away",
+                    self.entry.etag
+                ),
+                remedy: "run again; if it stays, the network or the source alters what it sends".into(),
+                request_id: None,
+            }));
         }
         self.complete(&copied).await
     }
@@ -408,6 +434,7 @@ impl Job {
     /// for those who may not read them: only a count of 0 is an answer.
     pub(super) async fn tags(
         &self,
+        caller: &Caller,
         source: &Side,
         key: &str,
         count: Option<i32>,
@@ -415,8 +442,7 @@ impl Job {
         if count == Some(0) {
             return Ok(None);
         }
-        let tagging = self
-            .caller
+        let tagging = caller
             .send(Operation::GetObjectTagging, || {
                 source
                     .client

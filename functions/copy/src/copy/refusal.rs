@@ -33,7 +33,7 @@ impl Job {
         if error.kind != S3ErrorKind::AccessDenied || Said::of(&error.message).is_some() {
             return self.destination_error(error);
         }
-        let tags = self.tags(self.reader(), key, None).await.unwrap_or_default();
+        let tags = self.tags(&self.caller, self.reader(), key, None).await.unwrap_or_default();
         let remedy = self.why_not_put(&error, key, tags).await;
         CopyError::Refused(self.failure(&error, remedy))
     }
@@ -79,7 +79,7 @@ impl Job {
             Err(CopyError::Refused(failure)) => return Ok(failure.remedy),
             head => head?,
         };
-        let tags = match self.tags(source, key, head.tag_count()).await {
+        let tags = match self.tags(&self.caller, source, key, head.tag_count()).await {
             Err(error) if error.kind == S3ErrorKind::AccessDenied => {
                 return self.refused_by_source(&error, source.remedy(&error));
             }

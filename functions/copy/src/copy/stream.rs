@@ -3,8 +3,12 @@
 //!
 //! The body of a GET is the body of the PUT. Nothing is gathered in between: memory holds
 //! what the network does, for objects of any size, and a slow destination slows the source.
+//! So many bodies are on their way at once as [`Plan::max_streams`](crate::Plan) says.
+//!
+//! Deliberately absent: several ranged GETs ahead of one PutObject. The one connection that
+//! the PutObject writes to is as slow as the one that it reads from.
 
-use aws_sdk_s3::config::RequestChecksumCalculation;
+use aws_sdk_s3::config::{self, RequestChecksumCalculation, StalledStreamProtectionConfig};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::upload_part::UploadPartOutput;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CopyPartResult, ServerSideEncryption};
@@ -26,11 +30,14 @@ const SLOWEST: u64 = 1 << 20;
 pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyError> {
     let key = job.destination_key(&entry.key);
     let kms_key_id = &job.as_configured.kms_key_id;
+    // Never closed; held while it is tried again, too.
+    let _place = job.caller.streams.acquire().await;
     let put = job
         .caller
         .persist(Operation::PutObject, entry.size / SLOWEST, async || {
             let got = get(job, entry, None).await?;
-            let tags = job.tags(job.reader(), &entry.key, got.tag_count()).await?;
+            let admitted = job.caller.admitted();
+            let tags = job.tags(&admitted, job.reader(), &entry.key, got.tag_count()).await?;
             let properties = Properties::from(&got);
             let checksum = checksums::of_whole(&got);
             // Where the ETag is the MD5 of the bytes, the destination refuses any other.
@@ -60,6 +67,7 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyErr
                 .content_length(length(entry.size))
                 .body(got.body);
             let put = checksums::send(put, checksum).customize().mutate_request(expires(&properties));
+            let put = put.config_override(watched(job));
             job.caller.once(Operation::PutObject, put.send()).await
         })
         .await;
@@ -80,6 +88,7 @@ pub(super) async fn part(
     part: Part,
     checksum: Option<&ChecksumAlgorithm>,
 ) -> Result<UploadPartOutput, CopyError> {
+    let _place = job.caller.streams.acquire().await;
     let put = job.caller.persist(Operation::UploadPart, part.size / SLOWEST, async || {
         let got = get(job, entry, Some(part)).await?;
         let put = job
@@ -95,15 +104,12 @@ pub(super) async fn part(
             .set_checksum_algorithm(checksum.cloned())
             .body(got.body);
         // Computed as the bytes pass, and sent behind them.
-        let computed = checksum.map(|_| {
-            aws_sdk_s3::config::Builder::new()
-                .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
-        });
-        let put = put.customize();
-        let put = match computed {
-            Some(computed) => put.config_override(computed),
-            None => put,
+        let calculation = match checksum {
+            Some(_) => RequestChecksumCalculation::WhenSupported,
+            None => RequestChecksumCalculation::WhenRequired,
         };
+        let put = put.customize();
+        let put = put.config_override(watched(job).request_checksum_calculation(calculation));
         job.caller.once(Operation::UploadPart, put.send()).await
     });
     match put.await {
@@ -125,7 +131,9 @@ async fn get(job: &Job, entry: &Entry, part: Option<Part>) -> Result<GetObjectOu
         // A range has no checksum of its own.
         .set_checksum_mode(part.is_none().then_some(ChecksumMode::Enabled))
         // An empty object has no range.
-        .set_range(part.filter(|part| part.size > 0).map(|part| part.range()));
+        .set_range(part.filter(|part| part.size > 0).map(|part| part.range()))
+        .customize()
+        .config_override(watched(job));
     let got = job.caller.once(Operation::GetObject, get.send()).await?;
     let expected = part.map_or(entry.size, |part| part.size);
     if got.content_length() == Some(length(expected)) {
@@ -139,6 +147,12 @@ async fn get(job: &Job, entry: &Entry, part: Option<Part>) -> Result<GetObjectOu
         request_id: None,
         tries: 1,
     })
+}
+
+/// Gives up a body that rests: what a large one may take as a whole is hours.
+fn watched(job: &Job) -> config::Builder {
+    let patience = StalledStreamProtectionConfig::enabled().grace_period(job.caller.patience);
+    config::Builder::new().stalled_stream_protection(patience.build())
 }
 
 /// S3's sizes fit in 63 bits.

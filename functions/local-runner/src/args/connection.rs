@@ -22,6 +22,16 @@ pub(crate) struct SourceArgs {
     /// SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY only [default: auto]
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "WAY")]
     transfer: Option<String>,
+    /// Memory that streamed copies may take, in MiB, 128 to 65536 [default: 256]
+    #[arg(
+        long,
+        env,
+        hide_env = true,
+        hide_env_values = true,
+        value_name = "MIB",
+        allow_negative_numbers = true
+    )]
+    memory_limit_mib: Option<String>,
     /// Refuse source buckets of any other account
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ID")]
     source_bucket_owner: Option<String>,
@@ -77,5 +87,6 @@ pub(crate) fn settings(source: &SourceArgs, destination: &DestinationArgs) -> Se
         storage_class: destination.storage_class.clone(),
         kms_key_id: destination.kms_key_id.clone(),
         max_in_flight: None,
+        memory_limit_mib: source.memory_limit_mib.clone(),
     }
 }

@@ -1,6 +1,8 @@
 //! Vendors that gave only keys: the bytes pass through the run, and every object arrives as
 //! exact as S3 itself copies it.
 
+use std::time::Duration;
+
 use bucket_copy::{Reason, Route, Status, VerifiedBy};
 use s3_sim::{Config, ContentHeaders, Encryption, Fault, FaultKind, Object, Op, Sim, User};
 
@@ -124,6 +126,22 @@ async fn two_servers_stream_from_the_start() {
 }
 
 #[tokio::test]
+async fn a_slash_behind_an_endpoint_makes_no_other_server_and_no_other_key() {
+    for (transfer, route) in [("auto", Route::ServerSide), ("stream", Route::Stream)] {
+        let mut fixture = fixture(&[]).await;
+        fixture.settings.source_endpoint_url = Some(format!("{}/", fixture.sim.endpoint()));
+        fixture.settings.transfer = Some(transfer.into());
+        let objects = fill(&fixture);
+        let report = fixture.run().await;
+        assert_eq!((report.status, report.sources[0].transfer), (Status::Complete, route), "{report:#?}");
+        for key in objects {
+            fixture.assert_same(key);
+        }
+        fixture.assert_at_rest().await;
+    }
+}
+
+#[tokio::test]
 async fn streams_survive_faults_on_either_side() {
     for kind in [
         FaultKind::InternalError,
@@ -184,4 +202,103 @@ async fn streams_into_sse_kms_are_verified_by_checksum() {
         (Status::Complete, [(VerifiedBy::Checksum, 6)].into())
     );
     assert_eq!(source.copied_because.keys().copied().collect::<Vec<_>>(), [Reason::New]);
+}
+
+#[tokio::test]
+async fn tags_are_asked_for_though_every_place_in_flight_is_taken() {
+    for in_flight in ["1", "3"] {
+        let mut fixture = fixture(&["s3:*"]).await;
+        fixture.settings.max_in_flight = Some(in_flight.into());
+        // Whoever waits for a place that nobody gives back is told so in time.
+        fixture.patience = Duration::from_secs(20);
+        for index in 0..20 {
+            let object = Object::bytes(bytes(index, 10)).with_tag("kind", "small");
+            fixture.sim.state().put(VENDOR, &format!("small/{index:02}"), object);
+        }
+        let report = fixture.run().await;
+        assert_eq!(report.status, Status::Complete, "{report:#?}");
+        // Each once: none was given up and tried again.
+        let counters = fixture.sim.counters();
+        assert_eq!((counters.get("GetObject"), counters.get("PutObject")), (20, 20), "{counters}");
+        fixture.assert_same("small/19");
+    }
+}
+
+/// One object in one piece, and one of three parts.
+async fn two_objects() -> Fixture {
+    let mut fixture = fixture(&["s3:*"]).await;
+    fixture.patience = Duration::from_secs(2);
+    let state = fixture.sim.state();
+    state.put(VENDOR, "single", Object::bytes(bytes(1, 300_000)));
+    state.put(VENDOR, "parts", Object::bytes(bytes(2, 11 * MIB)).with_part_size(5 * MIB));
+    fixture
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_at_any_byte_is_read_again() {
+    for at in [0, 1, 8_191, 299_999, 300_000 - 1, 5 * MIB as usize - 1] {
+        let fixture = two_objects().await;
+        for key in ["single", "parts"] {
+            fixture.sim.add_fault(Fault::first("GetObject", 2, FaultKind::CutBodyAt(at)).on_key(key));
+        }
+        let report = fixture.run().await;
+        assert_eq!(report.status, Status::Complete, "{at}: {report:#?}");
+        fixture.assert_same("single");
+        fixture.assert_same("parts");
+        fixture.assert_at_rest().await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_rests_is_given_up_and_read_again() {
+    let fixture = two_objects().await;
+    // The time that its bytes may take is hours; what is waited for is the next byte.
+    fixture.sim.state().put(VENDOR, "single", Object::bytes(bytes(1, 40 * MIB)));
+    for key in ["single", "parts"] {
+        fixture.sim.add_fault(Fault::first("GetObject", 1, FaultKind::StallBody).on_key(key));
+    }
+    let began = std::time::Instant::now();
+    let report = fixture.run().await;
+    assert_eq!(report.status, Status::Complete, "{report:#?}");
+    assert!(began.elapsed() < Duration::from_secs(40), "it waited for the whole body's time");
+    fixture.assert_same("single");
+    fixture.assert_same("parts");
+}
+
+#[tokio::test]
+async fn bytes_damaged_on_their_way_are_never_called_copied() {
+    // By what S3 computes of itself, and without any checksum at the source.
+    let fixture = two_objects().await;
+    let before = Object::bytes(bytes(9, 10));
+    for key in ["single", "parts"] {
+        // What was copied before is not replaced by what is damaged.
+        fixture.sim.state().put(CUSTOMER, &format!("filesystem/{key}"), before.clone());
+    }
+    fixture.sim.add_fault(Fault::rate(Op::named("GetObject"), FaultKind::DamageBody, 1.0));
+    let report = fixture.run().await;
+    let source = &report.sources[0];
+    assert_eq!((source.copied.objects, source.failed.objects), (0, 2), "{report:#?}");
+    for key in ["single", "parts"] {
+        assert_eq!(fixture.customer(key).size, 10, "{key}: something damaged was published");
+    }
+    assert_eq!(fixture.sim.state().open_uploads(CUSTOMER), []);
+
+    fixture.sim.clear_faults();
+    fixture.run().await;
+    fixture.assert_same("single");
+    fixture.assert_same("parts");
+    fixture.assert_at_rest().await;
+}
+
+#[tokio::test]
+async fn a_body_of_another_length_than_was_asked_for_is_never_called_copied() {
+    for kind in [FaultKind::ShortBody, FaultKind::LongBody] {
+        let fixture = two_objects().await;
+        fixture.sim.add_fault(Fault::rate(Op::named("GetObject"), kind, 1.0));
+        let report = fixture.run().await;
+        let source = &report.sources[0];
+        assert_eq!((source.copied.objects, source.failed.objects), (0, 2), "{kind:?}: {report:#?}");
+        assert_eq!(fixture.sim.state().keys(CUSTOMER), Vec::<String>::new(), "{kind:?}");
+        assert_eq!(fixture.sim.state().open_uploads(CUSTOMER), []);
+    }
 }
