@@ -1,11 +1,11 @@
-//! Which objects to copy: a merge-join of two ordered listings, and the decision for each
-//! pair. The decision is pure.
+//! Which objects to copy: the step of a merge of two ordered listings, and the decision for
+//! each pair. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::list::{Entry, Listing};
+use crate::ETag;
+use crate::list::Entry;
 use crate::report::Reason;
-use crate::{ETag, RunError};
 
 /// An object overwritten while its copy is made can carry an older time than the copy. No
 /// copy takes longer than this.
@@ -19,44 +19,8 @@ pub(crate) enum Pair {
     Destination(Entry),
 }
 
-/// The keys of both sides in order, each once.
-pub(crate) struct Join {
-    source: Side,
-    destination: Side,
-}
-
-struct Side {
-    listing: Listing,
-    head: Option<Entry>,
-}
-
-impl Side {
-    async fn fill(&mut self) -> Result<(), RunError> {
-        if self.head.is_none() {
-            self.head = self.listing.next().await?;
-        }
-        Ok(())
-    }
-}
-
-impl Join {
-    pub(crate) fn new(source: Listing, destination: Listing) -> Self {
-        Self {
-            source: Side { listing: source, head: None },
-            destination: Side { listing: destination, head: None },
-        }
-    }
-
-    /// The next key of either side, or `None` when both are at their end.
-    pub(crate) async fn next(&mut self) -> Result<Option<Pair>, RunError> {
-        self.source.fill().await?;
-        self.destination.fill().await?;
-        Ok(pair(&mut self.source.head, &mut self.destination.head))
-    }
-}
-
 /// Takes the lesser head, or both where they are one key.
-fn pair(source: &mut Option<Entry>, destination: &mut Option<Entry>) -> Option<Pair> {
+pub(crate) fn pair(source: &mut Option<Entry>, destination: &mut Option<Entry>) -> Option<Pair> {
     use std::cmp::Ordering;
     let order = match (&*source, &*destination) {
         (None, None) => return None,

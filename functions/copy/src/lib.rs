@@ -15,21 +15,26 @@
 //! # What never happens
 //!
 //! 1. The source is only ever read.
-//! 2. Nothing at the destination is deleted, and nothing outside the configured prefixes is
-//!    written. `AbortMultipartUpload`, for this run's own uploads, is all that is undone;
+//! 2. Nothing at the destination is deleted, and nothing outside the configured prefixes and
+//!    `.replicator/` is written. `AbortMultipartUpload`, for this run's own uploads, is all that is undone;
 //!    the crate calls no `DeleteObject`.
 //! 3. An object is reported as copied only after the destination's own answer matched it.
 //! 4. A run stopped anywhere and run again ends where an undisturbed one would.
-//! 5. A second run over unchanged buckets writes nothing and sends `ListObjectsV2` only.
+//! 5. A second run over unchanged buckets writes no object and sends `ListObjectsV2` only; of a
+//!    large one it also reads, and may replace, what it keeps below `.replicator/`.
 //! 6. No secret is in a log, a report or an error: credentials live in the SDK's own types.
 //!
 //! The crate reads no environment, no arguments and no events: its callers do.
 
+mod alphabet;
 mod copy;
 mod diff;
 mod error;
 mod etag;
 mod halt;
+mod join;
+mod kept;
+mod keyspace;
 mod list;
 mod pace;
 mod plan;

@@ -7,7 +7,6 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{EncodingType, Object, ObjectStorageClass, OptionalObjectAttributes};
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
-use tokio::task::JoinHandle;
 
 use crate::report::Operation;
 use crate::s3::{Caller, Side};
@@ -26,17 +25,23 @@ pub(crate) struct Entry {
     pub(crate) archived: bool,
 }
 
-/// Reads one side's keys under a prefix, in order, one page ahead of its reader: a page is
-/// asked for while the one before it is worked on, and no further.
-pub(crate) struct Listing {
-    page: VecDeque<Entry>,
-    next: Option<JoinHandle<Result<Page, RunError>>>,
+impl AsRef<str> for Entry {
+    fn as_ref(&self) -> &str {
+        &self.key
+    }
 }
 
-/// A page, and the pager that can fetch the page after it.
-struct Page {
-    entries: VecDeque<Entry>,
-    rest: Option<Pager>,
+/// One side's keys under a prefix, and the first page of them.
+pub(crate) struct Listing {
+    /// Asks for the first page.
+    pager: Pager,
+    first: Page,
+}
+
+/// Keys in order, and the pager that can fetch the page after it.
+pub(crate) struct Page {
+    pub(crate) entries: VecDeque<Entry>,
+    pub(crate) rest: Option<Pager>,
 }
 
 impl Listing {
@@ -57,50 +62,41 @@ impl Listing {
             token: None,
             last: None,
         };
-        let mut listing = Self { page: VecDeque::new(), next: None };
-        listing.turn(pager.fetch().await?);
-        Ok(listing)
+        let first = pager.clone().fetch().await?;
+        Ok(Self { pager: Pager { caller: caller.seasoned(), ..pager }, first })
     }
 
-    /// The next object, or `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<Entry>, RunError> {
-        loop {
-            if let Some(entry) = self.page.pop_front() {
-                return Ok(Some(entry));
-            }
-            let Some(next) = &mut self.next else { return Ok(None) };
-            // Whoever stops waiting here finds the page in its place next time.
-            let page = next.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-            self.next = None;
-            self.turn(page?);
-        }
+    /// The first page, once.
+    pub(crate) fn first(&mut self) -> Page {
+        std::mem::replace(&mut self.first, Page { entries: VecDeque::new(), rest: None })
     }
 
-    fn turn(&mut self, page: Page) {
-        self.page = page.entries;
-        self.next = page.rest.map(|pager| tokio::spawn(pager.fetch()));
+    /// Lists what comes after a key, which is given without the prefix.
+    pub(crate) fn after(&self, key: &str) -> Pager {
+        let prefix = self.pager.prefix.get(..self.pager.strip).unwrap_or_default();
+        Pager { last: Some(format!("{prefix}{key}")), ..self.pager.clone() }
+    }
+
+    /// What stands before every key that is listed, in bytes.
+    pub(crate) fn strips(&self) -> usize {
+        self.pager.strip
     }
 }
 
-impl Drop for Listing {
-    fn drop(&mut self) {
-        if let Some(next) = &self.next {
-            next.abort();
-        }
-    }
-}
-
-struct Pager {
+/// Fetches a page.
+#[derive(Clone)]
+pub(crate) struct Pager {
     caller: Caller,
     side: Side,
     strip: usize,
     prefix: String,
     token: Option<String>,
+    /// All keys come after this one.
     last: Option<String>,
 }
 
 impl Pager {
-    async fn fetch(mut self) -> Result<Page, RunError> {
+    pub(crate) async fn fetch(mut self) -> Result<Page, RunError> {
         let output = self.ask().await.map_err(|source| self.failed(source))?;
         let more = goes_on(&output);
         self.token = output.next_continuation_token().map(str::to_owned);
@@ -127,6 +123,7 @@ impl Pager {
                     .set_expected_bucket_owner(self.side.owner.clone())
                     .prefix(&self.prefix)
                     .set_continuation_token(self.token.clone())
+                    .set_start_after(self.last.clone().filter(|_| self.token.is_none()))
                     // XML 1.0 cannot carry every key that S3 can.
                     .encoding_type(EncodingType::Url)
                     .optional_object_attributes(OptionalObjectAttributes::RestoreStatus)

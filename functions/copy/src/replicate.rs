@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use crate::copy::{Job, Reader, breadth, foresee};
-use crate::diff::{Decision, Join, Pair, decide};
+use crate::diff::{Decision, Pair, decide};
+use crate::join::{Join, places};
+use crate::kept::Shelf;
+use crate::keyspace::RangeId;
 use crate::list::{Entry, Listing};
 use crate::report::{Failure, Fate, Outcome, Reason, Report, Tally, close};
 use crate::s3::{Caller, Clients, Side};
@@ -64,13 +67,22 @@ async fn run(
 
     // All listings are open before the first copy is made: what cannot be listed is known
     // while nothing is written yet.
+    let to = Side::destination(clients, plan);
+    let opened = plan.sources.iter().map(async |source| {
+        let destination = Listing::open(&caller, &to, &source.lands_in, &plan.prefix);
+        let (from, destination) =
+            futures_util::future::join(open(plan, clients, source, &caller), destination).await;
+        let (from, listing) = from?;
+        Ok::<_, RunError>((source, from, listing, destination?))
+    });
+    let places = places(plan.max_in_flight);
     let mut sources = Vec::with_capacity(plan.sources.len());
-    for source in &plan.sources {
-        let to = Side::destination(clients, plan);
-        let (from, listing) = open(plan, clients, source, &caller).await?;
-        let join = Join::new(listing, Listing::open(&caller, &to, &source.lands_in, &plan.prefix).await?);
+    for opened in futures_util::future::join_all(opened).await {
+        let (source, from, listing, destination) = opened?;
+        let shelf = Shelf::new(&caller, &to, source.name, &source.bucket);
+        let join = Join::new(listing, destination, shelf, Arc::clone(&places));
         let tally = Tally::new(source, &plan.destination.bucket);
-        let job = Arc::new(Job::new(plan, source, from, to, caller.clone(), Arc::clone(&observer)));
+        let job = Arc::new(Job::new(plan, source, from, to.clone(), caller.clone(), Arc::clone(&observer)));
         sources.push(SourceRun {
             plan,
             job,
@@ -78,8 +90,6 @@ async fn run(
             join,
             tally,
             waiting: VecDeque::new(),
-            last: String::new(),
-            admitted: String::new(),
             probes: 0,
         });
     }
@@ -148,11 +158,7 @@ struct SourceRun<'a> {
     join: Join,
     tally: Tally,
     /// To be copied when there is room.
-    waiting: VecDeque<(Entry, Reason)>,
-    /// The last key that was decided on.
-    last: String,
-    /// The last key that a copy was begun for.
-    admitted: String,
+    waiting: VecDeque<(RangeId, Entry, Reason)>,
     /// Copies begun out of order, after refusals and nothing else.
     probes: u64,
 }
@@ -160,6 +166,8 @@ struct SourceRun<'a> {
 /// How far the listing runs ahead of the copies: enough to tell how much there is to do,
 /// little enough to hold (2 MiB).
 const AHEAD: usize = 10_000;
+/// Keys that are decided on before anything else is looked after: a page of either side.
+const AT_ONCE: usize = 1_000;
 
 impl SourceRun<'_> {
     async fn finish(mut self) -> Tally {
@@ -199,21 +207,9 @@ impl SourceRun<'_> {
                     self.record(&outcome);
                 }
                 () = halt.draining() => {}
-                pair = self.join.next(), if !listed && self.waiting.len() < AHEAD => match pair {
-                    Ok(Some(pair)) => {
-                        let to_copy = self.consider(pair).await;
-                        self.waiting.extend(to_copy);
-                    }
-                    Ok(None) => {
-                        listed = true;
-                        self.observer.all_found();
-                    }
-                    Err(error) => {
-                        self.fail(&error);
-                        // What was found is copied still: the next run may find no more.
-                        listed = self.tally.report.error.is_some();
-                    }
-                },
+                pair = self.join.next(), if !listed && self.waiting.len() < AHEAD => {
+                    listed = self.take(pair).await;
+                }
             }
         }
         if self.tally.report.error.is_some() {
@@ -223,8 +219,40 @@ impl SourceRun<'_> {
             self.record(&joined(copy).0);
         }
         let report = &mut self.tally.report;
+        let is_whole = report.stopped_after.is_none() && self.plan.prefix.is_empty();
+        if is_whole && !self.plan.dry_run {
+            self.join.keep().await;
+        }
         (report.transfer, report.transfer_because) = self.job.route();
         self.tally
+    }
+
+    /// Decides on a key and on those that need not be waited for. Answers whether it was the
+    /// last one.
+    async fn take(&mut self, pair: Result<Option<Pair>, RunError>) -> bool {
+        let mut pair = match pair {
+            Ok(None) => {
+                if self.tally.report.error.is_none() {
+                    self.observer.all_found();
+                }
+                return true;
+            }
+            pair => pair,
+        };
+        for _ in 0..AT_ONCE {
+            match pair {
+                Ok(Some(found)) => self.consider(found).await,
+                Ok(None) => break,
+                Err(error) => {
+                    self.fail(&error);
+                    // What was found is copied still, and what other ranges hold: the next run
+                    // may find no more. No key's order can be trusted where one's cannot.
+                    return matches!(error, RunError::Disorder { .. });
+                }
+            }
+            pair = self.join.ready();
+        }
+        false
     }
 
     /// What to copy next: in order, unless all that was tried was refused. Then the last ones
@@ -232,25 +260,28 @@ impl SourceRun<'_> {
     /// come first, such as old ones under a key that is not shared.
     fn next(&mut self, listed: bool) -> Option<(Entry, Reason)> {
         if !self.is_refused() {
-            let next = self.waiting.pop_front()?;
-            self.admitted.clone_from(&next.0.key);
-            return Some(next);
+            let (range, entry, reason) = self.waiting.pop_front()?;
+            self.join.keyspace().admitted(range, Some(&entry.key));
+            return Some((entry, reason));
         }
         if self.probes == REFUSALS || !listed && self.waiting.len() < AHEAD {
             return None;
         }
         self.probes += 1;
-        self.waiting.pop_back()
+        let (range, entry, reason) = self.waiting.pop_back()?;
+        self.join.keyspace().admitted(range, None);
+        Some((entry, reason))
     }
 
-    /// Decides on one key; answers what is to be copied.
-    async fn consider(&mut self, pair: Pair) -> Option<(Entry, Reason)> {
+    /// Decides on one key.
+    async fn consider(&mut self, pair: Pair) {
+        let range = self.join.range();
         let (entry, reason) = match pair {
             Pair::Destination(extra) => {
                 if !self.job.is_reserved(&extra.key) {
                     self.tally.report.only_at_destination.add(extra.size);
                 }
-                return None;
+                return;
             }
             Pair::Source(entry) => (entry, Some(Reason::New)),
             Pair::Both(entry, copy) => {
@@ -259,17 +290,17 @@ impl SourceRun<'_> {
             }
         };
         self.observer.listed();
-        self.last.clone_from(&entry.key);
+        self.join.keyspace().looked_at(range, &entry.key);
         let report = &mut self.tally.report;
         report.listed.add(entry.size);
         report.newest = report.newest.max(Some(entry.modified));
         let Some(reason) = reason else {
             report.unchanged.add(entry.size);
-            return None;
+            return;
         };
         if self.plan.modified_after.is_some_and(|time| entry.modified <= time) {
             report.left_out.add(entry.size);
-            return None;
+            return;
         }
         let fate = match self.job.obstacle(&entry) {
             Some(fate) => fate,
@@ -279,12 +310,12 @@ impl SourceRun<'_> {
             }
             None => {
                 self.observer.found(entry.size);
-                return Some((entry, reason));
+                self.join.keyspace().found(range);
+                return self.waiting.push_back((range, entry, reason));
             }
         };
         let Entry { key, size, modified, .. } = entry;
         self.record(&Outcome { source: self.job.name, key, size, modified, fate });
-        None
     }
 
     async fn differs(&self, source: &Entry, copy: &Entry) -> Option<Reason> {
@@ -324,18 +355,18 @@ impl SourceRun<'_> {
 
     /// Notes up to where everything was dealt with, or is being copied.
     fn stop(&mut self) {
-        for (entry, _) in &self.waiting {
+        for (_, entry, _) in &self.waiting {
             self.tally.miss(entry.modified);
         }
-        let after = if self.waiting.is_empty() { &self.last } else { &self.admitted };
-        self.tally.report.stopped_after = Some(after.clone());
+        let after = self.join.keyspace().done_up_to().to_owned();
+        self.tally.report.stopped_after = Some(after);
     }
 
     /// The rest of the source could not be listed.
     fn fail(&mut self, error: &RunError) {
         // A stop that interrupts a listing is no error.
         if error.name() != S3ErrorKind::Stopped.name() {
-            self.tally.report.error = Some(Failure {
+            self.tally.report.error.get_or_insert_with(|| Failure {
                 error: error.name().into(),
                 message: match std::error::Error::source(error) {
                     Some(cause) => format!("{error}: {cause}"),

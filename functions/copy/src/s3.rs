@@ -247,6 +247,11 @@ impl Caller {
         Self { tries: 1, admitted: true, ..self.clone() }
     }
 
+    /// For what a run can do without.
+    pub(crate) fn hurried(&self) -> Self {
+        Self { patience: self.patience.min(Duration::from_secs(5)), tries: 2, ..self.clone() }
+    }
+
     /// For what must still be done after a stop: aborting uploads. A few seconds at most.
     pub(crate) fn closing(&self) -> Self {
         Self {

@@ -16,6 +16,7 @@ pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) struct Fixture {
     pub(crate) sim: Sim,
     pub(crate) settings: Settings,
+    pub(crate) request: Request,
     /// How long one try of a request may take.
     pub(crate) patience: Duration,
     /// The customer's own keys.
@@ -40,7 +41,7 @@ impl Fixture {
             ..Settings::default()
         };
         let keys = ("sim-access-key", "sim-secret-key");
-        Self { sim, settings, patience: Duration::from_secs(30), keys }
+        Self { sim, settings, request: Request::default(), patience: Duration::from_secs(30), keys }
     }
 
     pub(crate) fn clients(&self) -> Clients {
@@ -58,7 +59,7 @@ impl Fixture {
     }
 
     pub(crate) async fn try_run(&self, halt: &Halt, observer: Arc<dyn Observer>) -> Result<Report, RunError> {
-        let mut plan = Plan::new(&self.settings, &Request::default()).expect("a valid plan");
+        let mut plan = Plan::new(&self.settings, &self.request).expect("a valid plan");
         plan.attempt_timeout = self.patience;
         replicate(&plan, &self.clients(), halt, observer).await
     }

@@ -5,6 +5,7 @@ mod changes;
 mod faults;
 mod fidelity;
 mod fixture;
+mod listing;
 mod model;
 mod multipart;
 mod reports;
