@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import downloads
 from measure import Argv, Failure, Usage, release_binary, run, server
 from streaming import measure_streams
 from tools import LOCAL_RUNNER, RCLONE_COPY, S5CMD_CP, S5CMD_SYNC, Job, Tool
@@ -149,12 +150,14 @@ def print_table(title: str, measured: dict[str, list[Measurement]]) -> None:
         cells = ratios(figures, first)
         # The last round's: they hardly differ, and a median of each would be no run's.
         last = runs[-1].requests
-        cells.append(", ".join(f"{count:,} {name}" for name, count in sorted(last.items())))
+        cells.append("-" if not last else ", ".join(f"{count:,} {name}" for name, count in sorted(last.items())))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 #: The case that runs between two MinIO servers; its objects are parts of 64 MiB.
 STREAM = "stream"
+#: The case that runs from one MinIO server.
+DOWNLOAD = "download"
 
 
 def print_streams(parts: int, rounds: int) -> None:
@@ -176,7 +179,7 @@ def print_streams(parts: int, rounds: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/benchmark/run", description=__doc__)
-    names = ", ".join([*CASES, STREAM])
+    names = ", ".join([*CASES, STREAM, DOWNLOAD])
     parser.add_argument("case", nargs="*", default=["small-copies"], help=f"of {names}")
     parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
     parser.add_argument("--objects", type=int, help="another number of objects, or of parts")
@@ -187,6 +190,11 @@ def main() -> int:
         for name in arguments.case:
             if name == STREAM:
                 print_streams(arguments.objects or 32, arguments.rounds)
+                continue
+            if name == DOWNLOAD:
+                for title, usages in downloads.measure(arguments.rounds):
+                    runs = {program: [Measurement(one, {}) for one in all] for program, all in usages.items()}
+                    print_table(f"{title}, from MinIO to memory; medians of {arguments.rounds}", runs)
                 continue
             if name not in CASES:
                 raise Failure(f"no case is called {name}: there are {names}")

@@ -31,6 +31,7 @@ mod copy;
 mod diff;
 mod error;
 mod etag;
+pub mod fetch;
 mod halt;
 mod join;
 mod kept;

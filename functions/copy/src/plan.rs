@@ -222,18 +222,18 @@ fn configured(settings: &Settings) -> Result<[Configured<'_>; 2], PlanError> {
         (
             SourceName::Database,
             bucket("DATABASE_BUCKET", settings.database_bucket.as_deref())?,
-            settings.database_prefix.as_deref().unwrap_or("database/"),
+            settings.prefix(SourceName::Database),
         ),
         (
             SourceName::Filesystem,
             bucket("FILESYSTEM_BUCKET", settings.filesystem_bucket.as_deref())?,
-            settings.filesystem_prefix.as_deref().unwrap_or("filesystem/"),
+            settings.prefix(SourceName::Filesystem),
         ),
     ])
 }
 
 /// Bucket names, access point aliases and ARNs; S3 itself judges the finer rules.
-fn bucket(setting: &'static str, value: Option<&str>) -> Result<Option<String>, PlanError> {
+pub(crate) fn bucket(setting: &'static str, value: Option<&str>) -> Result<Option<String>, PlanError> {
     let Some(name) = given(value) else { return Ok(None) };
     // A directory bucket lists in no order, and a merge needs one.
     if name.ends_with("--x-s3") {

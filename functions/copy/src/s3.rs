@@ -147,6 +147,12 @@ impl Side {
         Place { bucket: &self.bucket, region, whose: self.whose }
     }
 
+    /// A bucket that is read on its own, and the setting that names it.
+    pub(crate) fn alone(whose: Whose, setting: &'static str, client: Client, bucket: String) -> Self {
+        let name = if whose == Whose::OwnAtDestination { "destination" } else { "source" };
+        Self { name, setting, whose, client, bucket, owner: None }
+    }
+
     /// What to do about an error on this side.
     pub(crate) fn remedy(&self, error: &S3Error) -> Remedy {
         let Self { name, setting, .. } = self;
@@ -220,12 +226,18 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(plan: &Plan, halt: Halt) -> Self {
+        let streams = Arc::new(Semaphore::new(plan.max_streams));
+        Self { streams, ..Self::with(plan.max_in_flight, plan.attempt_timeout, halt) }
+    }
+
+    /// With at most this many requests at once, each of which may take so long.
+    pub(crate) fn with(most: usize, patience: Duration, halt: Halt) -> Self {
         Self {
-            pace: Arc::new(Pace::new(plan.max_in_flight)),
+            pace: Arc::new(Pace::new(most)),
             requests: Arc::default(),
             halt,
-            streams: Arc::new(Semaphore::new(plan.max_streams)),
-            patience: plan.attempt_timeout,
+            streams: Arc::new(Semaphore::new(most)),
+            patience,
             tries: TRIES,
             admitted: false,
         }
@@ -475,7 +487,7 @@ fn kind(operation: Operation, code: &str, status: u16) -> S3ErrorKind {
 }
 
 /// The cause of causes, which says "connection refused" where the others say "error".
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

@@ -4,7 +4,7 @@
 use aws_sdk_s3::config::Credentials;
 use serde::Deserialize;
 
-use crate::PlanError;
+use crate::{PlanError, SourceName};
 
 /// The part of the destination that is the replicator's own. No object is copied into it.
 pub const RESERVED_PREFIX: &str = ".replicator/";
@@ -50,6 +50,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Where a source lands in the destination.
+    #[must_use]
+    pub fn prefix(&self, source: SourceName) -> &str {
+        match source {
+            SourceName::Database => self.database_prefix.as_deref().unwrap_or("database/"),
+            SourceName::Filesystem => self.filesystem_prefix.as_deref().unwrap_or("filesystem/"),
+        }
+    }
+
     /// Asks `lookup` for every setting by its environment name.
     #[must_use]
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {

@@ -2,9 +2,13 @@
 //! the command and the Lambda refuse the same things in the same words: values are strings.
 
 mod connection;
+mod download;
+mod ls;
 mod replicate;
 
 use clap::builder::styling::{AnsiColor, Styles};
+pub(crate) use download::{At, Download};
+pub(crate) use ls::Ls;
 pub(crate) use replicate::{OutputArgs, Replicate};
 
 /// Copies what is new or changed from a vendor's S3 buckets into your own bucket.
@@ -20,6 +24,8 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Replicate(Box<Replicate>),
+    Ls(Box<Ls>),
+    Download(Box<Download>),
     Demo(Demo),
 }
 

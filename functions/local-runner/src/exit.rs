@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use bucket_copy::{PlanError, RunError, Status};
 
+use crate::download::TargetError;
 use crate::escape::escape_lines;
 
 /// What the user said cannot be done, beside what [`PlanError`] finds.
@@ -16,6 +17,18 @@ pub(crate) enum Usage {
         #[source]
         cause: std::io::Error,
     },
+    #[error(
+        "no bucket: say --bucket (-b), or set DESTINATION_BUCKET; at the vendor, set one of DATABASE_BUCKET and FILESYSTEM_BUCKET"
+    )]
+    WhichBucket,
+    #[error(
+        "nothing to list: set DESTINATION_BUCKET (--destination-bucket), or with --at vendor DATABASE_BUCKET or FILESYSTEM_BUCKET"
+    )]
+    NothingToList,
+    #[error("an access key is given but no secret key to it: set AIDI_BACKUP_SECRET_KEY")]
+    NoSecretKey,
+    #[error("a secret key is given but no access key: say --access-key (-a)")]
+    NoAccessKey,
 }
 
 const FAILED: u8 = 1;
@@ -36,6 +49,7 @@ pub(crate) fn code(status: Status) -> ExitCode {
 pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
     let wrong_usage = error.is::<PlanError>()
         || error.is::<Usage>()
+        || error.is::<TargetError>()
         || matches!(error.downcast_ref(), Some(RunError::Plan(_)));
     ExitCode::from(if wrong_usage { WRONG_USAGE } else { FAILED })
 }

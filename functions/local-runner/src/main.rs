@@ -5,11 +5,13 @@
 
 mod args;
 mod demo;
+mod download;
 mod escape;
 mod event;
 mod exit;
 mod list;
 mod logs;
+mod ls;
 mod meter;
 mod progress;
 mod quantity;
@@ -43,6 +45,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Replicate(args) => replicate::command(&args).await,
             Command::Demo(args) => demo::command(&args).await,
+            Command::Ls(args) => ls::command(&args).await,
+            Command::Download(args) => download::command(&args).await,
         }
     });
     // A lookup of a name that hangs must not keep a stopped run from ending.

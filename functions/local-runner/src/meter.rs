@@ -87,8 +87,12 @@ impl Counts {
     }
 
     pub(crate) fn done(&self, outcome: &Outcome) {
+        self.finished(matches!(outcome.fate, Fate::Failed(_)));
+    }
+
+    pub(crate) fn finished(&self, failed: bool) {
         self.done.fetch_add(1, Relaxed);
-        self.failed.fetch_add(u64::from(matches!(outcome.fate, Fate::Failed(_))), Relaxed);
+        self.failed.fetch_add(u64::from(failed), Relaxed);
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

@@ -1,8 +1,8 @@
 //! A report as text: a block for each source, its failures, a verdict. Pure; styled with
 //! ANSI sequences that `anstream` strips where they do not belong.
 
-mod failures;
-mod rows;
+pub(crate) mod failures;
+pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -16,12 +16,12 @@ use crate::escape::escape;
 use rows::{Widths, rows};
 pub(crate) use verdict::verdict;
 
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const CARE: Style = AnsiColor::Yellow.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const PLAIN: Style = Style::new();
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub(crate) const CARE: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const PLAIN: Style = Style::new();
 
 /// The width that texts are wrapped at.
 const WIDTH: usize = 80;

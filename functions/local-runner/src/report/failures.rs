@@ -17,18 +17,23 @@ pub(super) fn write(text: &mut String, source: &SourceReport) {
         let _ = writeln!(text, "\n  {BAD}given up before its end:{BAD:#} {}", escape(&error.message));
         remedy(text, &error.remedy);
     }
-    let named = &source.failures[..source.failures.len().min(NAMED)];
+    list(text, "failed", &source.failures, source.failed.objects);
+}
+
+/// Writes the first of `total` objects that failed, or otherwise are not as asked for.
+pub(crate) fn list(text: &mut String, label: &str, failures: &[FailedObject], total: u64) {
+    let named = &failures[..failures.len().min(NAMED)];
     for group in by_remedy(named) {
         text.push('\n');
         for object in &group {
-            let _ = writeln!(text, "  {BAD}failed:{BAD:#} {}", escape(&object.key));
+            let _ = writeln!(text, "  {BAD}{label}:{BAD:#} {}", escape(&object.key));
             let _ = writeln!(text, "    {DIM}{}{DIM:#}", escape(&object.failure.message));
         }
         remedy(text, &group[0].failure.remedy);
     }
-    let more = source.failed.objects.saturating_sub(named.len() as u64);
+    let more = total.saturating_sub(named.len() as u64);
     if more > 0 {
-        let _ = writeln!(text, "\n  and {} more failed: --json lists up to 1,000", number(more));
+        let _ = writeln!(text, "\n  and {} more {label}: --json lists up to 1,000", number(more));
     }
 }
 

@@ -10,22 +10,22 @@ use crate::escape::escape;
 use crate::quantity::{bytes, count, number};
 
 /// A line of a source's block.
-pub(super) struct Row {
-    style: Style,
-    label: &'static str,
-    amount: Option<Amount>,
-    note: String,
+pub(crate) struct Row {
+    pub(crate) style: Style,
+    pub(crate) label: &'static str,
+    pub(crate) amount: Option<Amount>,
+    pub(crate) note: String,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Widths {
+pub(crate) struct Widths {
     label: usize,
     objects: usize,
     bytes: usize,
 }
 
 impl Widths {
-    pub(super) fn of<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Self {
+    pub(crate) fn of<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> Self {
         let amounts = rows.clone().filter_map(|row| row.amount);
         Self {
             label: rows.map(|row| row.label.len()).max().unwrap_or(0),
@@ -36,7 +36,7 @@ impl Widths {
 }
 
 impl Row {
-    pub(super) fn write(&self, text: &mut String, widths: Widths) {
+    pub(crate) fn write(&self, text: &mut String, widths: Widths) {
         let Self { style, label, amount, note } = self;
         let _ = write!(text, "  {style}{label:<0$}{style:#}", widths.label);
         if let Some(amount) = amount {

@@ -1,5 +1,8 @@
 //! The real binary against an S3 in this process, driven as a user drives it.
 
+mod downloads;
+mod downloads_cut;
+mod lists;
 mod refusals;
 mod runs;
 mod signals;

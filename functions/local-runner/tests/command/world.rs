@@ -60,8 +60,13 @@ impl World {
 
     /// `local-runner replicate` with credentials and the endpoint only.
     pub(crate) fn bare(&self, args: &[&str]) -> Command {
+        self.command("replicate", args)
+    }
+
+    /// Any of its commands, with credentials and the endpoint only.
+    pub(crate) fn command(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_local-runner"));
-        command.env_clear().envs(self.environment()).arg("replicate").args(args);
+        command.env_clear().envs(self.environment()).arg(name).args(args);
         command.timeout(Duration::from_secs(60));
         command
     }
