@@ -10,11 +10,9 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import boto3
 from measure import Failure, Usage, free_port, release_binary, run, server, tool
 from tools import IN_FLIGHT, REGION, s5cmd_binary
 
@@ -66,25 +64,25 @@ def minio(folder: Path) -> Iterator[str]:
         yield endpoint
 
 
-def fill(endpoint: str) -> None:
-    """As S3 keeps objects: it computes a CRC64NVME of each that comes without a checksum."""
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        aws_access_key_id=USER,
-        aws_secret_access_key=PASSWORD,
-        region_name=REGION,
-    )
+def fill(endpoint: str, folder: Path) -> None:
+    """As S3 keeps objects: with the CRC64NVME that it computes where no other checksum came."""
+    address = endpoint.replace("http://", f"http://{USER}:{PASSWORD}@")
+    environment = {"HOME": str(folder), "MC_HOST_minio": address}
     for bucket, (objects, size) in BUCKETS.items():
-        s3.create_bucket(Bucket=bucket)
-        body = os.urandom(size)
-
-        def put(number: int, bucket: str = bucket, body: bytes = body) -> None:
-            key = f"{number % 10}/{number:05}"
-            s3.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="CRC64NVME")
-
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(put, range(objects)))
+        files = folder / bucket
+        for number in range(objects):
+            path = files / str(number % 10) / f"{number:05}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(os.urandom(size))
+        for arguments in (
+            ["mb", f"minio/{bucket}"],
+            ["cp", "--recursive", "--checksum=CRC64NVME", f"{files}/", f"minio/{bucket}/"],
+        ):
+            argv = [tool("bin/mc"), "--quiet", "--config-dir", folder / "mc", *arguments]
+            status, output, _ = run(argv, environment)
+            if status != 0:
+                raise Failure(f"mc {arguments[0]} ended with {status}; it said:\n{output[-2000:]}")
+        shutil.rmtree(files)
 
 
 def commands(endpoint: str, bucket: str, to: str) -> dict[str, tuple[list[str | Path], dict]]:
@@ -137,7 +135,7 @@ def measure(rounds: int) -> Iterator[tuple[str, dict[str, list[Usage]]]]:
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=memory()) as name:
         folder = Path(name)
         with minio(folder) as endpoint:
-            fill(endpoint)
+            fill(endpoint, folder)
             for bucket, (objects, size) in BUCKETS.items():
                 measured: dict[str, list[Usage]] = {}
                 for number in range(rounds):
