@@ -94,6 +94,12 @@ pub(crate) fn is_doubtful(source: &Entry, reason: Reason) -> bool {
     }
 }
 
+/// Whether the source was written after its copy was made, or so shortly before that the copy
+/// may miss it.
+pub(crate) fn is_newer(source: Timestamp, copied: Timestamp) -> bool {
+    source > less_margin(copied)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -116,6 +116,12 @@ pub enum PlanError {
         /// Its value.
         value: String,
     },
+    /// A verification that is asked to write nothing.
+    #[error("`verify` and `dry_run` are both asked for: a verification never writes; leave `dry_run` out")]
+    DryVerify,
+    /// Something to read for nobody.
+    #[error("`read` is asked for without `verify`: only a verification reads; give both, or neither")]
+    ReadsNothing,
     /// An event that cannot be read.
     #[error(
         "the event cannot be read: {0}; an event is a JSON object such as {{\"sources\": [\"database\"], \"dry_run\": true}}"
@@ -128,7 +134,11 @@ impl PlanError {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Event(_) | Self::Time(_) | Self::UnknownSource(_) => "InvalidEvent",
+            Self::Event(_)
+            | Self::Time(_)
+            | Self::UnknownSource(_)
+            | Self::DryVerify
+            | Self::ReadsNothing => "InvalidEvent",
             _ => "InvalidConfiguration",
         }
     }

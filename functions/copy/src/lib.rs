@@ -10,7 +10,8 @@
 //!
 //! [`replicate()`] is the flow. It takes a validated [`Plan`], the [`Clients`] that reach
 //! both sides, a [`Halt`] that says when to stop, and an [`Observer`] that is told of every
-//! object; it answers a [`Report`].
+//! object; it answers a [`Report`]. [`verify()`] takes the same, only compares, and answers
+//! a [`Verification`].
 //!
 //! # What never happens
 //!
@@ -27,6 +28,7 @@
 //! The crate reads no environment, no arguments and no events: its callers do.
 
 mod alphabet;
+mod audit;
 mod copy;
 mod diff;
 mod error;
@@ -47,6 +49,7 @@ mod s3;
 mod settings;
 mod verify;
 
+pub use audit::{Comparison, Finding, SourceVerification, Verification, verify};
 pub use error::{PlanError, RunError, S3Error, S3ErrorKind};
 pub use etag::ETag;
 pub use halt::Halt;

@@ -7,6 +7,7 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{EncodingType, Object, ObjectStorageClass, OptionalObjectAttributes};
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
+use tokio::task::JoinHandle;
 
 use crate::report::Operation;
 use crate::s3::{Caller, Side};
@@ -80,6 +81,48 @@ impl Listing {
     /// What stands before every key that is listed, in bytes.
     pub(crate) fn strips(&self) -> usize {
         self.pager.strip
+    }
+}
+
+/// A listing's keys, one after the other. A page is asked for while the one before it is
+/// read, and no further.
+pub(crate) struct Keys {
+    page: VecDeque<Entry>,
+    next: Option<JoinHandle<Result<Page, RunError>>>,
+}
+
+impl Keys {
+    pub(crate) fn of(mut listing: Listing) -> Self {
+        let mut keys = Self { page: VecDeque::new(), next: None };
+        keys.turn(listing.first());
+        keys
+    }
+
+    /// The next object, or `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Entry>, RunError> {
+        loop {
+            if let Some(entry) = self.page.pop_front() {
+                return Ok(Some(entry));
+            }
+            let Some(next) = &mut self.next else { return Ok(None) };
+            // Whoever stops waiting here finds the page in its place next time.
+            let page = next.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            self.next = None;
+            self.turn(page?);
+        }
+    }
+
+    fn turn(&mut self, page: Page) {
+        self.page = page.entries;
+        self.next = page.rest.map(|pager| tokio::spawn(pager.fetch()));
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        if let Some(next) = &self.next {
+            next.abort();
+        }
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Plan {
     pub modified_after: Option<Timestamp>,
     /// Decide and report, but write nothing.
     pub dry_run: bool,
+    /// Made for [`verify()`](crate::verify()); a dry run for [`replicate()`](crate::replicate()).
+    pub verify: bool,
+    /// Verify by reading every object on both sides.
+    pub read: bool,
     /// Which way the bytes go.
     pub transfer: Transfer,
     /// Requests at once, over all sources: 1 to 10,000.
@@ -110,6 +114,11 @@ impl Plan {
     /// # Errors
     /// A [`PlanError`] names the setting or field that is missing or wrong, and the remedy.
     pub fn new(settings: &Settings, request: &Request) -> Result<Self, PlanError> {
+        match request {
+            Request { verify: true, dry_run: true, .. } => return Err(PlanError::DryVerify),
+            Request { verify: false, read: true, .. } => return Err(PlanError::ReadsNothing),
+            _ => {}
+        }
         let destination = Destination {
             bucket: bucket("DESTINATION_BUCKET", settings.destination_bucket.as_deref())?
                 .ok_or(PlanError::NoDestination)?,
@@ -123,7 +132,9 @@ impl Plan {
             destination,
             prefix,
             modified_after: request.modified_after.as_deref().map(time).transpose()?,
-            dry_run: request.dry_run,
+            dry_run: request.dry_run || request.verify,
+            verify: request.verify,
+            read: request.read,
             transfer: transfer(settings)?,
             max_in_flight: max_in_flight(settings.max_in_flight.as_deref())?,
             max_streams: max_streams(settings.memory_limit_mib.as_deref())?,

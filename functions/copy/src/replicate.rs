@@ -8,6 +8,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
+use crate::audit::Comparison;
 use crate::copy::{Job, Reader, breadth, foresee};
 use crate::diff::{Decision, Pair, decide};
 use crate::join::{Join, places};
@@ -30,6 +31,8 @@ pub trait Observer: Send + Sync {
     fn all_found(&self) {}
     /// An object was dealt with.
     fn done(&self, _outcome: &Outcome) {}
+    /// An object was compared that the listings alone did not prove to be identical.
+    fn compared(&self, _comparison: &Comparison) {}
 }
 
 /// Nobody is told.
@@ -106,7 +109,7 @@ async fn run(
 }
 
 /// Lists a source with whichever credentials may, and says which way its bytes will go.
-async fn open(
+pub(crate) async fn open(
     plan: &Plan,
     clients: &Clients,
     source: &Source,
@@ -165,7 +168,7 @@ struct SourceRun<'a> {
 
 /// How far the listing runs ahead of the copies: enough to tell how much there is to do,
 /// little enough to hold (2 MiB).
-const AHEAD: usize = 10_000;
+pub(crate) const AHEAD: usize = 10_000;
 /// Keys that are decided on before anything else is looked after: a page of either side.
 const AT_ONCE: usize = 1_000;
 
@@ -396,6 +399,6 @@ impl SourceRun<'_> {
 }
 
 /// A panic in a copy is a bug, and ends the run as one.
-fn joined<T>(copy: Result<T, tokio::task::JoinError>) -> T {
+pub(crate) fn joined<T>(copy: Result<T, tokio::task::JoinError>) -> T {
     copy.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }

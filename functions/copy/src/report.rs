@@ -100,7 +100,7 @@ impl Requests {
         self.0[operation as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn snapshot(&self) -> BTreeMap<Operation, u64> {
+    pub(crate) fn snapshot(&self) -> BTreeMap<Operation, u64> {
         Operation::ALL
             .into_iter()
             .map(|operation| (operation, self.0[operation as usize].load(Ordering::Relaxed)))
@@ -158,6 +158,8 @@ pub enum VerifiedBy {
     Checksum,
     /// Only the size can be compared (SSE-KMS without a common checksum).
     Size,
+    /// Every byte was read on both sides.
+    Bytes,
 }
 
 /// What became of one object.
@@ -236,7 +238,7 @@ impl Amount {
         self.bytes += bytes;
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self { objects: self.objects + other.objects, bytes: self.bytes + other.bytes }
     }
 }
@@ -365,7 +367,7 @@ impl Report {
 }
 
 /// The cost of requests in USD.
-fn price(requests: &BTreeMap<Operation, u64>) -> f64 {
+pub(crate) fn price(requests: &BTreeMap<Operation, u64>) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a price needs no 53 bits")]
     requests
         .iter()

@@ -107,6 +107,10 @@ pub struct Request {
     pub modified_after: Option<String>,
     /// Say what would be copied; write nothing.
     pub dry_run: bool,
+    /// Compare both sides and copy nothing.
+    pub verify: bool,
+    /// Verify by reading every object on both sides.
+    pub read: bool,
 }
 
 impl Request {

@@ -5,11 +5,13 @@ mod connection;
 mod download;
 mod ls;
 mod replicate;
+mod verify;
 
 use clap::builder::styling::{AnsiColor, Styles};
 pub(crate) use download::{At, Download};
 pub(crate) use ls::Ls;
 pub(crate) use replicate::{OutputArgs, Replicate};
+pub(crate) use verify::Verify;
 
 /// Copies what is new or changed from a vendor's S3 buckets into your own bucket.
 ///
@@ -26,6 +28,7 @@ pub(crate) enum Command {
     Replicate(Box<Replicate>),
     Ls(Box<Ls>),
     Download(Box<Download>),
+    Verify(Box<Verify>),
     Demo(Demo),
 }
 

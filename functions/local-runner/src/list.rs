@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use bucket_copy::{Fate, Outcome};
+use bucket_copy::{Comparison, Fate, Finding, Outcome, SourceName};
 
 use crate::escape::escape;
 use crate::quantity::bytes;
@@ -22,13 +22,27 @@ fn line(outcome: &Outcome) -> String {
         Fate::Interrupted => ("interrupted", "the run was stopped".to_owned()),
         Fate::Failed(failure) => ("failed", format!("{}; {}", failure.message, failure.remedy)),
     };
-    format!(
-        "{fate:<11} {:>9}  {:<10}  {}  ({})",
-        bytes(outcome.size),
-        outcome.source.to_string(),
-        escape(&outcome.key),
-        escape(&why)
-    )
+    row(fate, outcome.size, outcome.source, &outcome.key, &why)
+}
+
+/// Prints what was found of one object.
+pub(crate) fn print_comparison(comparison: &Comparison) {
+    let (found, why) = match &comparison.finding {
+        Finding::Identical { .. } => ("identical", "proven"),
+        Finding::Missing(failure) => ("missing", failure.message.as_str()),
+        Finding::Different(failure) => ("different", failure.message.as_str()),
+        Finding::NewerAtSource(failure) => ("newer", failure.message.as_str()),
+        Finding::CannotTell(failure) => ("cannot tell", failure.message.as_str()),
+        Finding::Changed => ("changed", "written or deleted while it was verified"),
+        Finding::OnlyAtDestination => ("extra", "only at the destination, and kept"),
+        Finding::Interrupted => ("interrupted", "the verification was stopped"),
+    };
+    let line = row(found, comparison.size, comparison.source, &comparison.key, why);
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+fn row(word: &str, size: u64, source: SourceName, key: &str, why: &str) -> String {
+    format!("{word:<11} {:>9}  {:<10}  {}  ({})", bytes(size), source.to_string(), escape(key), escape(why))
 }
 
 #[cfg(test)]

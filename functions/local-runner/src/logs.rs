@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// The warnings for single objects are left out on a terminal: the report repeats them.
 pub(crate) fn init(bar: &ProgressBar) {
     let default = if io::stderr().is_terminal() {
-        "error,bucket_copy=warn,bucket_copy::replicate=error,local_runner=warn"
+        "error,bucket_copy=warn,bucket_copy::replicate=error,bucket_copy::audit=error,local_runner=warn"
     } else {
         "error,bucket_copy=warn,local_runner=warn"
     };

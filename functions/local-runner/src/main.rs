@@ -18,6 +18,7 @@ mod quantity;
 mod replicate;
 mod report;
 mod stop;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(async {
         match command {
             Command::Replicate(args) => replicate::command(&args).await,
+            Command::Verify(args) => verify::command(&args).await,
             Command::Demo(args) => demo::command(&args).await,
             Command::Ls(args) => ls::command(&args).await,
             Command::Download(args) => download::command(&args).await,

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use bucket_copy::{Fate, Outcome};
+use bucket_copy::{Comparison, Fate, Finding, Outcome};
 
 /// What a request takes, in bytes that S3 could have moved meanwhile.
 const REQUEST: u64 = 256 << 10;
@@ -93,6 +93,18 @@ impl Counts {
     pub(crate) fn finished(&self, failed: bool) {
         self.done.fetch_add(1, Relaxed);
         self.failed.fetch_add(u64::from(failed), Relaxed);
+    }
+
+    pub(crate) fn compared(&self, comparison: &Comparison) {
+        let (done, failed) = match comparison.finding {
+            Finding::OnlyAtDestination => (0, 0),
+            // Known by the listings, so never begun.
+            Finding::Missing(_) => (0, 1),
+            Finding::Different(_) | Finding::NewerAtSource(_) | Finding::CannotTell(_) => (1, 1),
+            Finding::Identical { .. } | Finding::Changed | Finding::Interrupted => (1, 0),
+        };
+        self.done.fetch_add(done, Relaxed);
+        self.failed.fetch_add(failed, Relaxed);
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

@@ -36,9 +36,23 @@ impl Manner {
     }
 }
 
+/// What differs between commands in the words for their progress.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words {
+    /// While nothing but the listing is known to be done.
+    idle: &'static str,
+    failed: &'static str,
+}
+
+impl Words {
+    const COPY: Self = Self { idle: " so far, nothing to copy yet", failed: "failed" };
+    pub(crate) const VERIFY: Self = Self { idle: " so far", failed: "not proven" };
+}
+
 /// Shows one run after another.
 pub(crate) struct Progress {
     manner: Manner,
+    say: Words,
     bar: ProgressBar,
     counts: Arc<Counts>,
     began: Instant,
@@ -55,7 +69,14 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{prefix}\n{msg}") {
             bar.set_style(style);
         }
-        Self { manner, bar, counts: Arc::default(), began: Instant::now(), drawing: None }
+        let (counts, began) = (Arc::default(), Instant::now());
+        Self { manner, say: Words::COPY, bar, counts, began, drawing: None }
+    }
+
+    /// The same in other words.
+    pub(crate) fn saying(mut self, say: Words) -> Self {
+        self.say = say;
+        self
     }
 
     /// What else writes to the terminal has to suspend it.
@@ -69,10 +90,10 @@ impl Progress {
         self.began = Instant::now();
         self.counts = Arc::new(Counts::new(sources));
         self.bar.reset();
-        let (counts, bar, began) = (Arc::clone(&self.counts), self.bar.clone(), self.began);
+        let (counts, bar, began, say) = (Arc::clone(&self.counts), self.bar.clone(), self.began, self.say);
         self.drawing = match self.manner {
-            Manner::Bar => Some(tokio::spawn(draw(counts, bar, began))),
-            Manner::Lines => Some(tokio::spawn(report(counts, began))),
+            Manner::Bar => Some(tokio::spawn(draw(counts, bar, began, say))),
+            Manner::Lines => Some(tokio::spawn(report(counts, began, say))),
             Manner::Quiet => None,
         };
         Arc::clone(&self.counts)
@@ -88,7 +109,7 @@ impl Progress {
             let mut meter = Meter::default();
             meter.note(Duration::ZERO, Snapshot::default());
             meter.note(self.began.elapsed(), now);
-            eprintln!("{}", words(&now, meter.bytes_per_second(), true));
+            eprintln!("{}", words(&now, meter.bytes_per_second(), true, self.say));
         }
     }
 }
@@ -101,7 +122,7 @@ impl Drop for Progress {
 
 const WIDTH: u64 = 40;
 
-async fn draw(counts: Arc<Counts>, bar: ProgressBar, began: Instant) {
+async fn draw(counts: Arc<Counts>, bar: ProgressBar, began: Instant, say: Words) {
     let colored = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let style = if colored { AnsiColor::Cyan.on_default() } else { Style::new() };
     let mut meter = Meter::default();
@@ -119,12 +140,12 @@ async fn draw(counts: Arc<Counts>, bar: ProgressBar, began: Instant) {
         };
         let filled = if known { 0..now.percent() * WIDTH / 100 } else { glide(frame) };
         bar.set_prefix(format!("{style}{}{style:#} {rest}", strip(filled)));
-        bar.set_message(words(&now, meter.bytes_per_second(), known));
+        bar.set_message(words(&now, meter.bytes_per_second(), known, say));
         bar.tick();
     }
 }
 
-async fn report(counts: Arc<Counts>, began: Instant) {
+async fn report(counts: Arc<Counts>, began: Instant, say: Words) {
     let mut meter = Meter::default();
     let mut frames = tokio::time::interval(Duration::from_secs(1));
     let mut said = began;
@@ -134,7 +155,7 @@ async fn report(counts: Arc<Counts>, began: Instant) {
         meter.note(began.elapsed(), now);
         if said.elapsed() >= LINE {
             said = Instant::now();
-            eprintln!("{}", line(&now, &meter, now.listing == 0));
+            eprintln!("{}", line(&now, &meter, now.listing == 0, say));
         }
     }
 }
@@ -151,23 +172,28 @@ fn glide(frame: u64) -> Range<u64> {
     end.saturating_sub(PIECE)..end.min(WIDTH)
 }
 
-fn line(now: &Snapshot, meter: &Meter, known: bool) -> String {
-    let words = words(now, meter.bytes_per_second(), known);
+fn line(now: &Snapshot, meter: &Meter, known: bool, say: Words) -> String {
+    let words = words(now, meter.bytes_per_second(), known, say);
     match meter.left() {
         Some(left) if known => format!("{words}, {} left", duration(left)),
         _ => words,
     }
 }
 
-fn words(now: &Snapshot, bytes_per_second: f64, known: bool) -> String {
+fn words(now: &Snapshot, bytes_per_second: f64, known: bool, say: Words) -> String {
     let listed = number(now.listed);
     let failed = match now.failed {
         0 => String::new(),
-        failed => format!(", {} failed", number(failed)),
+        failed => format!(", {} {}", number(failed), say.failed),
     };
     if now.found == 0 {
-        let so_far = if known { "" } else { " so far, nothing to copy yet" };
+        let so_far = if known { "" } else { say.idle };
         return format!("{listed} listed{so_far}{failed}");
+    }
+    if now.found_bytes == 0 {
+        let (done, found) = (number(now.done.min(now.found)), count(now.found, "object"));
+        let so_far = if known { "" } else { " so far" };
+        return format!("{listed} listed{so_far}, {done} of {found} done{failed}");
     }
     let (done, moved) = (number(now.done.min(now.found)), bytes(now.moved));
     let speed = bytes(bytes_per_second as u64);
@@ -198,16 +224,26 @@ mod tests {
         };
         meter.note(Duration::from_secs(4), now);
         assert_eq!(
-            line(&now, &meter, true),
+            line(&now, &meter, true, Words::COPY),
             "12,000 listed, 1,000 of 2,000 objects done, 3 failed, 2.00 GiB of 4.00 GiB, 512 MiB/s, 4.0 s left"
         );
         assert_eq!(
-            line(&now, &meter, false),
+            line(&now, &meter, false, Words::COPY),
             "12,000 listed so far, 1,000 done, 3 failed, 2.00 GiB, 512 MiB/s"
         );
         let idle = Snapshot { listed: 7, ..Snapshot::default() };
-        assert_eq!(words(&idle, 0.0, false), "7 listed so far, nothing to copy yet");
-        assert_eq!(words(&idle, 0.0, true), "7 listed");
+        assert_eq!(words(&idle, 0.0, false, Words::COPY), "7 listed so far, nothing to copy yet");
+        assert_eq!(words(&idle, 0.0, true, Words::COPY), "7 listed");
+    }
+
+    #[test]
+    fn a_verification_that_reads_nothing_speaks_of_no_bytes() {
+        let now =
+            Snapshot { listed: 9_000, found: 20, done: 7, failed: 1, listing: 1, ..Snapshot::default() };
+        assert_eq!(
+            words(&now, 0.0, false, Words::VERIFY),
+            "9,000 listed so far, 7 of 20 objects done, 1 not proven"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::args::{OutputArgs, Replicate};
 use crate::escape::escape_json;
 use crate::meter::Counts;
 use crate::progress::{Manner, Progress};
-use crate::{event, exit, list, logs, report, stop};
+use crate::{event, exit, list, logs, report, stop, verify};
 
 pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
     let settings = args.settings();
@@ -21,6 +21,9 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
         Some(file) => event::read(file)?,
         None => args.request.request(),
     };
+    if request.verify {
+        return verify::run(&settings, &request, &args.output).await;
+    }
     let plan = Plan::new(&settings, &request)?;
 
     let mut progress = Progress::new(manner(&args.output));
@@ -107,7 +110,7 @@ impl Observer for Watch {
 }
 
 /// A list on the terminal is its own progress.
-fn manner(output: &OutputArgs) -> Manner {
+pub(crate) fn manner(output: &OutputArgs) -> Manner {
     Manner::fitting(output.quiet || output.list && io::stdout().is_terminal())
 }
 

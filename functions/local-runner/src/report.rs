@@ -6,15 +6,17 @@ pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod verification;
 
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use bucket_copy::{Report, SourceReport};
+use bucket_copy::{Report, SourceName};
 
 use crate::escape::escape;
 use rows::{Widths, rows};
 pub(crate) use verdict::verdict;
+pub(crate) use verification::render as render_verification;
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
@@ -32,7 +34,11 @@ pub(crate) fn render(report: &Report) -> String {
     let blocks: Vec<_> = report.sources.iter().map(|source| rows(source, report.dry_run)).collect();
     let widths = Widths::of(blocks.iter().flatten());
     for (source, rows) in report.sources.iter().zip(&blocks) {
-        header(&mut text, source);
+        header(
+            &mut text,
+            source.source,
+            (&source.bucket, &source.destination_bucket, &source.destination_prefix),
+        );
         for row in rows {
             row.write(&mut text, widths);
         }
@@ -44,10 +50,10 @@ pub(crate) fn render(report: &Report) -> String {
 }
 
 /// From where to where; on two lines where one would be too long.
-fn header(text: &mut String, source: &SourceReport) {
-    let name = source.source.to_string();
-    let from = format!("s3://{}", escape(&source.bucket));
-    let to = format!("s3://{}/{}", escape(&source.destination_bucket), escape(&source.destination_prefix));
+fn header(text: &mut String, source: SourceName, (bucket, destination, prefix): (&str, &str, &str)) {
+    let name = source.to_string();
+    let from = format!("s3://{}", escape(bucket));
+    let to = format!("s3://{}/{}", escape(destination), escape(prefix));
     let _ = write!(text, "{BOLD}{name}{BOLD:#}  {from}");
     let width = [&name, &from, &to].iter().map(|part| part.chars().count()).sum::<usize>() + 5;
     if width > WIDTH {

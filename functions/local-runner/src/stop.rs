@@ -13,7 +13,7 @@ pub(crate) fn on_signals(halt: &Halt, bar: &ProgressBar) {
         };
         signals.next().await;
         halt.cancel();
-        bar.suspend(|| eprintln!("stopping: what is begun is wound up (Ctrl-C again ends at once)"));
+        bar.suspend(|| eprintln!("stopping (Ctrl-C again ends at once)"));
         signals.next().await;
         bar.finish_and_clear();
         std::process::exit(1);

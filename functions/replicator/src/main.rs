@@ -10,11 +10,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bucket_copy::{Clients, Halt, Plan, Report, RunError, Settings, Status, replicate, reports};
+use bucket_copy::{
+    Clients, Failure, Halt, Plan, Report, RunError, Settings, Status, Verification, replicate, reports,
+    verify,
+};
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use notice::Topic;
 use replicator::event;
+use serde::Serialize;
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
@@ -43,11 +47,15 @@ async fn handle(
     clients: &Clients,
     topic: &Topic,
     event: LambdaEvent<Value>,
-) -> Result<Report, InvocationError> {
+) -> Result<Answer, InvocationError> {
     let request = event::request(event.payload).map_err(RunError::from)?;
     let plan = Plan::new(settings, &request).map_err(RunError::from)?;
     let deadline = deadline(event.context.deadline());
-    let report = replicate(&plan, clients, &Halt::at(deadline), Arc::new(())).await?;
+    let halt = Halt::at(deadline);
+    if plan.verify {
+        return answer(verify(&plan, clients, &halt, Arc::new(())).await?.brief());
+    }
+    let report = replicate(&plan, clients, &halt, Arc::new(())).await?;
     // First what needs no request.
     let partial = !plan.prefix.is_empty() || plan.modified_after.is_some();
     let function = &event.context.env_config.function_name;
@@ -67,9 +75,33 @@ async fn handle(
     let report = report.brief();
     tracing::info!(report = serde_json::to_string(&report).unwrap_or_default(), "{summary}");
     match report.status {
-        Status::Failed => Err(InvocationError::listing(&report)),
-        Status::Complete | Status::ObjectsMissing | Status::Stopped => Ok(report),
+        Status::Failed => {
+            let errors = report.sources.iter().filter_map(|source| source.error.as_ref());
+            Err(InvocationError::listing(summary, errors))
+        }
+        Status::Complete | Status::ObjectsMissing | Status::Stopped => Ok(Answer::Replicated(report)),
     }
+}
+
+/// Logs what a verification found, and answers it.
+fn answer(found: Verification) -> Result<Answer, InvocationError> {
+    let summary = verified(&found);
+    tracing::info!(verification = serde_json::to_string(&found).unwrap_or_default(), "{summary}");
+    match found.status {
+        Status::Failed => {
+            let errors = found.sources.iter().filter_map(|source| source.error.as_ref());
+            Err(InvocationError::listing(summary, errors))
+        }
+        Status::Complete | Status::ObjectsMissing | Status::Stopped => Ok(Answer::Verified(found)),
+    }
+}
+
+/// What an invocation answers.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Replicated(Report),
+    Verified(Verification),
 }
 
 /// The longest an invocation may take.
@@ -106,6 +138,27 @@ fn summary(report: &Report) -> String {
     )
 }
 
+/// One line for people.
+fn verified(found: &Verification) -> String {
+    let ended = match found.status {
+        Status::Complete => "complete",
+        Status::ObjectsMissing => "objects are missing, different or not proven",
+        Status::Stopped => "stopped before the end; what was not looked at is not proven",
+        Status::Failed => "a source was given up before its end",
+    };
+    format!(
+        "verified, {ended}: {} objects identical, {} missing, {} different, {} newer at the source, \
+         {} not proven, {} changed meanwhile, in {:.1} s",
+        found.total(|source| source.identical).objects,
+        found.total(|source| source.missing).objects,
+        found.total(|source| source.different).objects,
+        found.total(|source| source.newer_at_source).objects,
+        found.total(|source| source.cannot_tell).objects,
+        found.total(|source| source.changed).objects,
+        found.seconds,
+    )
+}
+
 /// Why an invocation failed.
 #[derive(thiserror::Error)]
 enum InvocationError {
@@ -118,12 +171,9 @@ enum InvocationError {
 }
 
 impl InvocationError {
-    fn listing(report: &Report) -> Self {
-        let causes = report.sources.iter().filter_map(|source| source.error.as_ref());
-        Self::Listing {
-            summary: summary(report),
-            causes: causes.map(|error| format!("{}; {}", error.message, error.remedy)).collect(),
-        }
+    fn listing<'a>(summary: String, errors: impl Iterator<Item = &'a Failure>) -> Self {
+        let causes = errors.map(|error| format!("{}; {}", error.message, error.remedy)).collect();
+        Self::Listing { summary, causes }
     }
 }
 

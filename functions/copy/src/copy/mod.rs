@@ -166,23 +166,7 @@ impl Job {
         if entry.archived {
             return Some(Fate::Archived);
         }
-        let lands = self.destination_key(&entry.key);
-        let (error, message) = if self.is_reserved(&entry.key) {
-            ("ReservedPrefix", format!("it would land in {RESERVED_PREFIX}, which is the replicator's own"))
-        } else if lands.len() > LONGEST_KEY {
-            (
-                "KeyTooLong",
-                format!("its key at the destination has {} bytes; S3 takes {LONGEST_KEY}", lands.len()),
-            )
-        } else {
-            return None;
-        };
-        Some(Fate::Failed(Failure {
-            error: error.into(),
-            message,
-            remedy: format!("set another {}_PREFIX", self.name.to_string().to_uppercase()).into(),
-            request_id: None,
-        }))
+        no_place(self.name, &self.destination_key(&entry.key)).map(Fate::Failed)
     }
 
     /// Whether the key lands in the replicator's own part of the destination.
@@ -359,6 +343,26 @@ impl Job {
         let key = |object| crate::list::key(object, encoded).as_deref() == Some(key);
         Ok(listed || listing.contents().iter().any(key))
     }
+}
+
+/// Why nothing can be copied to this key of the destination, if so.
+pub(crate) fn no_place(source: SourceName, lands: &str) -> Option<Failure> {
+    let (error, message) = if lands.starts_with(RESERVED_PREFIX) {
+        ("ReservedPrefix", format!("it would land in {RESERVED_PREFIX}, which is the replicator's own"))
+    } else if lands.len() > LONGEST_KEY {
+        (
+            "KeyTooLong",
+            format!("its key at the destination has {} bytes; S3 takes {LONGEST_KEY}", lands.len()),
+        )
+    } else {
+        return None;
+    };
+    Some(Failure {
+        error: error.into(),
+        message,
+        remedy: format!("set another {}_PREFIX", source.to_string().to_uppercase()).into(),
+        request_id: None,
+    })
 }
 
 fn size(head: &HeadObjectOutput) -> u64 {

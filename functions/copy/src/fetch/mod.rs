@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 pub use evidence::{Evidence, Judge, Proof, Verdict, crc64nvme, crc64nvme_joined};
 
-use crate::list::{Listing, timestamp};
+use crate::list::{Keys, Listing, timestamp};
 use crate::report::{Failure, Operation};
 use crate::rights::Whose;
 use crate::s3::{Caller, Side};
@@ -132,7 +132,7 @@ impl Bucket {
             }
             opened => opened?,
         };
-        Ok(Objects { listing })
+        Ok(Objects { keys: Keys::of(listing) })
     }
 
     /// The bucket's region, which S3 tells whoever asks in another one.
@@ -265,7 +265,7 @@ impl Bucket {
 
 /// A bucket's objects in the order of their keys' UTF-8 bytes, a page ahead of their reader.
 pub struct Objects {
-    listing: Listing,
+    keys: Keys,
 }
 
 impl Objects {
@@ -274,7 +274,7 @@ impl Objects {
     /// # Errors
     /// [`RunError`] where the listing cannot go on.
     pub async fn next(&mut self) -> Result<Option<Object>, RunError> {
-        let entry = self.listing.next().await?;
+        let entry = self.keys.next().await?;
         Ok(entry.map(|entry| Object {
             key: entry.key,
             size: entry.size,

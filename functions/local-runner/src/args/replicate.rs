@@ -100,6 +100,7 @@ impl RequestArgs {
             prefix: self.prefix.clone(),
             modified_after: self.modified_after.clone(),
             dry_run: self.dry_run,
+            ..Request::default()
         }
     }
 }

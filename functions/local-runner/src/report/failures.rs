@@ -37,7 +37,7 @@ pub(crate) fn list(text: &mut String, label: &str, failures: &[FailedObject], to
     }
 }
 
-fn remedy(text: &mut String, remedy: &Remedy) {
+pub(super) fn remedy(text: &mut String, remedy: &Remedy) {
     let _ = writeln!(text, "  {CARE}what to do:{CARE:#} {}", escape(&remedy.text));
     if let Some(statement) = &remedy.statement {
         for line in statement.to_string().lines() {

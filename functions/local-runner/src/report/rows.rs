@@ -132,10 +132,11 @@ fn verified(source: &SourceReport) -> String {
     parts.join(", ")
 }
 
-fn proof(by: VerifiedBy) -> &'static str {
+pub(super) fn proof(by: VerifiedBy) -> &'static str {
     match by {
         VerifiedBy::Etag => "ETag",
         VerifiedBy::Checksum => "checksum",
         VerifiedBy::Size => "size alone",
+        VerifiedBy::Bytes => "reading",
     }
 }

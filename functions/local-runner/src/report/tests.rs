@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use bucket_copy::{Amount, FailedObject, Failure, Operation, Reason, Route, SourceName, Status, VerifiedBy};
+use bucket_copy::{
+    Amount, FailedObject, Failure, Operation, Reason, Route, SourceName, SourceReport, Status, VerifiedBy,
+};
 use jiff::Timestamp;
 
 use super::*;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bucket_copy::{Operation, Report, Status};
 
 use super::{BAD, CARE, GOOD, WIDTH};
-use crate::quantity::{count, duration, number, usd};
+use crate::quantity::{self, count, duration, number, usd};
 
 /// How it ended, and what it took.
 pub(crate) fn verdict(report: &Report) -> String {
@@ -38,16 +38,19 @@ pub(crate) fn verdict(report: &Report) -> String {
         };
         text.push_str(&wrap(&head));
     }
-    let requests: u64 = report.requests.values().sum();
-    let head = format!(
-        "{}, {}, in {}: {}",
-        count(requests, "request"),
-        usd(report.cost_usd),
-        duration(Duration::try_from_secs_f64(report.seconds).unwrap_or_default()),
-        operations(&report.requests)
-    );
-    text.push_str(&wrap(&head));
+    text.push_str(&took(&report.requests, report.cost_usd, report.seconds));
     text
+}
+
+/// What it took.
+pub(super) fn took(requests: &BTreeMap<Operation, u64>, usd: f64, seconds: f64) -> String {
+    wrap(&format!(
+        "{}, {}, in {}: {}",
+        count(requests.values().sum(), "request"),
+        quantity::usd(usd),
+        duration(Duration::try_from_secs_f64(seconds).unwrap_or_default()),
+        operations(requests)
+    ))
 }
 
 fn missing(report: &Report) -> String {
@@ -80,7 +83,7 @@ fn operations(requests: &BTreeMap<Operation, u64>) -> String {
 const NO_BREAK: char = '\u{a0}';
 
 /// Lines of at most [`WIDTH`] columns, those after the first indented.
-fn wrap(text: &str) -> String {
+pub(super) fn wrap(text: &str) -> String {
     let mut lines = String::new();
     let mut column = 0;
     for word in text.split(' ') {

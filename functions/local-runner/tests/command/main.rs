@@ -7,4 +7,5 @@ mod refusals;
 mod runs;
 mod signals;
 mod usage;
+mod verifications;
 mod world;

@@ -58,6 +58,18 @@ impl World {
         command
     }
 
+    /// `local-runner verify` with all three buckets, by the environment.
+    pub(crate) fn verify(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_local-runner"));
+        command.env_clear().envs(self.environment()).arg("verify").args(args).envs([
+            ("DATABASE_BUCKET", DUMPS),
+            ("FILESYSTEM_BUCKET", FILES),
+            ("DESTINATION_BUCKET", CUSTOMER),
+        ]);
+        command.timeout(Duration::from_secs(60));
+        command
+    }
+
     /// `local-runner replicate` with credentials and the endpoint only.
     pub(crate) fn bare(&self, args: &[&str]) -> Command {
         self.command("replicate", args)

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
 use bucket_copy::{
-    Clients, Fate, Halt, Observer, Outcome, Plan, Report, Request, RunError, Settings, replicate,
+    Clients, Fate, Halt, Observer, Outcome, Plan, Report, Request, RunError, Settings, Verification,
+    replicate, verify,
 };
 use s3_sim::{Config, Content, ObjectSnapshot, Sim};
 
@@ -62,6 +63,23 @@ impl Fixture {
         let mut plan = Plan::new(&self.settings, &self.request).expect("a valid plan");
         plan.attempt_timeout = self.patience;
         replicate(&plan, &self.clients(), halt, observer).await
+    }
+
+    /// A verification to its end.
+    pub(crate) async fn verify(&self) -> Verification {
+        self.try_verify(Request::default(), &Halt::never()).await.expect("a verification")
+    }
+
+    /// The same, by reading every object.
+    pub(crate) async fn verify_reading(&self) -> Verification {
+        let request = Request { read: true, ..Request::default() };
+        self.try_verify(request, &Halt::never()).await.expect("a verification")
+    }
+
+    pub(crate) async fn try_verify(&self, request: Request, halt: &Halt) -> Result<Verification, RunError> {
+        let mut plan = Plan::new(&self.settings, &Request { verify: true, ..request }).expect("a valid plan");
+        plan.attempt_timeout = self.patience;
+        verify(&plan, &self.clients(), halt, Arc::new(())).await
     }
 
     pub(crate) fn vendor(&self, key: &str) -> ObjectSnapshot {

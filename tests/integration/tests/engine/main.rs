@@ -13,3 +13,4 @@ mod requests;
 mod rights;
 mod stops;
 mod streams;
+mod verifications;
