@@ -11,7 +11,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 pub(crate) use download::{At, Download};
 pub(crate) use ls::Ls;
 pub(crate) use replicate::{OutputArgs, Replicate};
-pub(crate) use verify::Verify;
+pub(crate) use verify::{Output, Verify};
 
 /// Copies what is new or changed from a vendor's S3 buckets into your own bucket.
 ///

@@ -11,6 +11,8 @@ use crate::escape::escape_lines;
 /// What the user said cannot be done, beside what [`PlanError`] finds.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Usage {
+    #[error("--html is given, but the event asks to verify, which makes no page: leave --html out")]
+    NoPage,
     #[error("the event file {} cannot be read; name a JSON file, or - for stdin", file.display())]
     EventFile {
         file: PathBuf,

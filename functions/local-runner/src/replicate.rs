@@ -9,8 +9,9 @@ use anyhow::Context;
 use bucket_copy::reports::{self, History};
 use bucket_copy::{Clients, Halt, Observer, Outcome, Plan, Report, RunError};
 
-use crate::args::{OutputArgs, Replicate};
+use crate::args::{Output, OutputArgs, Replicate};
 use crate::escape::escape_json;
+use crate::exit::Usage;
 use crate::meter::Counts;
 use crate::progress::{Manner, Progress};
 use crate::{event, exit, list, logs, report, stop, verify};
@@ -22,11 +23,15 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
         None => args.request.request(),
     };
     if request.verify {
-        return verify::run(&settings, &request, &args.output).await;
+        let OutputArgs { list, json, quiet, html } = args.output.clone();
+        if html.is_some() {
+            return Err(Usage::NoPage.into());
+        }
+        return verify::run(&settings, &request, Output { list, json, quiet }).await;
     }
     let plan = Plan::new(&settings, &request)?;
 
-    let mut progress = Progress::new(manner(&args.output));
+    let mut progress = Progress::new(manner(args.output.quiet, args.output.list));
     logs::init(progress.bar());
     let halt = Halt::never();
     stop::on_signals(&halt, progress.bar());
@@ -110,8 +115,8 @@ impl Observer for Watch {
 }
 
 /// A list on the terminal is its own progress.
-pub(crate) fn manner(output: &OutputArgs) -> Manner {
-    Manner::fitting(output.quiet || output.list && io::stdout().is_terminal())
+pub(crate) fn manner(quiet: bool, list: bool) -> Manner {
+    Manner::fitting(quiet || list && io::stdout().is_terminal())
 }
 
 /// Prints to stdout. A reader that has gone away has read what it wanted.

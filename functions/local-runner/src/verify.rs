@@ -7,24 +7,20 @@ use std::sync::Arc;
 use anyhow::Context;
 use bucket_copy::{Clients, Comparison, Finding, Halt, Observer, Plan, Request, Settings};
 
-use crate::args::{OutputArgs, Verify};
+use crate::args::{Output, Verify};
 use crate::meter::Counts;
 use crate::progress::{Progress, Words};
 use crate::replicate::{manner, print};
 use crate::{exit, list, logs, report, stop};
 
 pub(crate) async fn command(args: &Verify) -> anyhow::Result<ExitCode> {
-    run(&args.settings(), &args.request(), &args.output).await
+    run(&args.settings(), &args.request(), args.output).await
 }
 
 /// Verifies as `request` says.
-pub(crate) async fn run(
-    settings: &Settings,
-    request: &Request,
-    output: &OutputArgs,
-) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(settings: &Settings, request: &Request, output: Output) -> anyhow::Result<ExitCode> {
     let plan = Plan::new(settings, request)?;
-    let mut progress = Progress::new(manner(output)).saying(Words::VERIFY);
+    let mut progress = Progress::new(manner(output.quiet, output.list)).saying(Words::VERIFY);
     logs::init(progress.bar());
     let halt = Halt::never();
     stop::on_signals(&halt, progress.bar());

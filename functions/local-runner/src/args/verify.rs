@@ -2,7 +2,6 @@
 
 use bucket_copy::{Request, Settings};
 
-use super::OutputArgs;
 use super::connection::{DestinationArgs, SourceArgs, settings};
 
 const AFTER_VERIFY: &str = "Example:
@@ -37,7 +36,21 @@ pub(crate) struct Verify {
     #[command(flatten)]
     request: RequestArgs,
     #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Output {
+    /// Print each object that is not proven, or only at the destination
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) list: bool,
+    /// Print the report as one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show no progress
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -112,6 +112,9 @@ fn an_event_that_asks_to_verify_writes_nothing() {
     // They were written a moment ago, but before it began.
     assert_contains(&stdout(&run), &["Not complete: 6 objects are missing; 0 are proven.\n"]);
     world.assert_nothing_written();
+    let page = ["--event", "-", "--html", "x.html"];
+    let run = world.replicate(&page).write_stdin(r#"{"verify": true}"#).assert().code(2);
+    assert_contains(&stderr(&run), &["leave --html out"]);
     for event in [r#"{"verify": true, "dry_run": true}"#, r#"{"read": true}"#] {
         let run = world.replicate(&["--event", "-"]).write_stdin(event).assert().code(2);
         assert_contains(&stderr(&run), &["`verify`"]);
