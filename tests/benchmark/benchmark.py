@@ -57,6 +57,13 @@ CASES = {
         [S5CMD_SYNC, LOCAL_RUNNER, RCLONE_COPY],
         copied_before=True,
     ),
+    # Its peers take minutes and gigabytes. With `--objects 1000000` beside it, memory shows flat.
+    "five-million": Case(
+        "{objects:,} objects on each side, nothing to do",
+        5_000_000,
+        [LOCAL_RUNNER],
+        copied_before=True,
+    ),
 }
 
 
