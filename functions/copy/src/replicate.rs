@@ -118,22 +118,23 @@ pub(crate) async fn open(
     let own = Side::source(&clients.source, source);
     let vendor = clients.vendor.as_ref().map(|client| Side::vendor(client, source));
     let list = async |side: &Side| Listing::open(caller, side, "", &plan.prefix).await;
-    let (listing, because) = match (plan.transfer, &vendor) {
-        (Transfer::Stream, vendor) => (
-            list(vendor.as_ref().unwrap_or(&own)).await?,
-            Some("TRANSFER is stream, or the endpoints differ".to_owned()),
-        ),
-        (Transfer::ServerSide, _) | (Transfer::Auto, None) => (list(&own).await?, None),
+    let (mut streams_because, mut own_may_not_list) = (OnceLock::new(), None);
+    let listing = match (plan.transfer, &vendor) {
+        (Transfer::Stream, vendor) => {
+            streams_because = OnceLock::from("TRANSFER is stream, or the endpoints differ".to_owned());
+            list(vendor.as_ref().unwrap_or(&own)).await?
+        }
+        (Transfer::ServerSide, _) | (Transfer::Auto, None) => list(&own).await?,
         (Transfer::Auto, Some(vendor)) => match list(&own).await {
-            Ok(listing) => (listing, None),
             Err(RunError::List { remedy, source: refused, .. }) if refused.kind.is_refusal() => {
-                (list(vendor).await?, Some(format!("only the vendor's keys may list the source ({remedy})")))
+                tracing::info!(source = %source.name, %remedy, "listing with the vendor's keys");
+                own_may_not_list = Some(remedy.text);
+                list(vendor).await?
             }
-            Err(error) => return Err(error),
+            listing => listing?,
         },
     };
-    let streams_because = because.map(OnceLock::from).unwrap_or_default();
-    Ok((Reader { own, vendor, streams_because }, listing))
+    Ok((Reader { own, vendor, streams_because, own_may_not_list }, listing))
 }
 
 /// Refusals in a row, and nothing else, after which as many others are tried and, if those
@@ -308,10 +309,12 @@ impl SourceRun<'_> {
         let fate = match self.job.obstacle(&entry) {
             Some(fate) => fate,
             None if self.plan.dry_run => {
+                self.job.settle(&entry.key).await;
                 self.tally.foresee(foresee(&entry, self.job.streams()));
                 Fate::WouldCopy { reason }
             }
             None => {
+                self.job.settle(&entry.key).await;
                 self.observer.found(entry.size);
                 self.join.keyspace().found(range);
                 return self.waiting.push_back((range, entry, reason));

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::ChecksumMode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::sync::OnceCell;
 
 use crate::diff::{PlainEtags, is_doubtful};
 use crate::list::{Entry, timestamp};
@@ -47,6 +48,10 @@ pub(crate) struct Job {
     streams_because: OnceLock<String>,
     /// Whether to stream where the source refuses S3's copies.
     may_switch: bool,
+    /// What the customer's own credentials lack to list the source; the vendor's keys do.
+    own_may_not_list: Option<String>,
+    /// Whether the source was asked if it may be read with the customer's own credentials.
+    settled: OnceCell<()>,
     /// What the copies should be like.
     as_configured: Destination,
     lands_in: String,
@@ -59,6 +64,7 @@ pub(crate) struct Reader {
     pub(crate) own: Side,
     pub(crate) vendor: Option<Side>,
     pub(crate) streams_because: OnceLock<String>,
+    pub(crate) own_may_not_list: Option<String>,
 }
 
 /// Why a copy did not come about.
@@ -91,6 +97,8 @@ impl Job {
             may_switch: plan.transfer == Transfer::Auto && from.vendor.is_some(),
             vendor: from.vendor,
             streams_because: from.streams_because,
+            own_may_not_list: from.own_may_not_list,
+            settled: OnceCell::new(),
             destination: to,
             as_configured: plan.destination.clone(),
             lands_in: source.lands_in.clone(),
@@ -108,7 +116,32 @@ impl Job {
     pub(crate) fn route(&self) -> (Route, String) {
         match self.streams_because.get() {
             Some(because) => (Route::Stream, because.clone()),
-            None => (Route::ServerSide, "the source may be read with the destination's credentials".into()),
+            None => {
+                let listed = match &self.own_may_not_list {
+                    Some(missing) => format!("; the vendor's keys list it ({missing})"),
+                    None => String::new(),
+                };
+                let because = "the source may be read with the destination's credentials";
+                (Route::ServerSide, format!("{because}{listed}"))
+            }
+        }
+    }
+
+    /// Asks, before the first copy, whether the source may be read with the customer's own
+    /// credentials: one request, where else all in flight would be refused.
+    pub(crate) async fn settle(&self, key: &str) {
+        if !self.may_switch || self.streams() {
+            return;
+        }
+        // A refusal switches; anything else is for the copy to find out.
+        self.settled.get_or_init(async || drop(self.head_source(key, None, None).await)).await;
+    }
+
+    /// The source as it is listed.
+    fn lister(&self) -> &Side {
+        match (&self.vendor, &self.own_may_not_list) {
+            (Some(vendor), Some(_)) => vendor,
+            _ => self.reader(),
         }
     }
 
@@ -192,7 +225,16 @@ impl Job {
         pin: Option<&ETag>,
         part_number: Option<i32>,
     ) -> Result<HeadObjectOutput, CopyError> {
-        let source = self.reader();
+        self.head_at(self.reader(), key, pin, part_number).await
+    }
+
+    async fn head_at(
+        &self,
+        source: &Side,
+        key: &str,
+        pin: Option<&ETag>,
+        part_number: Option<i32>,
+    ) -> Result<HeadObjectOutput, CopyError> {
         self.caller
             .send(Operation::HeadObject, || {
                 source
@@ -321,7 +363,7 @@ impl Job {
     }
 
     async fn is_listed(&self, key: &str) -> Result<bool, S3Error> {
-        let source = self.reader();
+        let source = self.lister();
         let listing = self
             .caller
             .send(Operation::ListObjectsV2, || {
@@ -374,7 +416,7 @@ const COPY_SOURCE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 /// The value of `x-amz-copy-source`, percent-encoded as S3 demands.
-fn copy_source(bucket: &str, key: &str) -> String {
+pub(crate) fn copy_source(bucket: &str, key: &str) -> String {
     // Through an access point: its ARN, then `/object/`.
     let between = if bucket.starts_with("arn:") { "/object/" } else { "/" };
     utf8_percent_encode(&format!("{bucket}{between}{key}"), COPY_SOURCE).to_string()

@@ -75,6 +75,12 @@ impl Job {
                 false => Ok(self.destination.remedy(error)),
             };
         }
+        // Whoever may not list is refused what is gone.
+        if self.own_may_not_list.is_some()
+            && let Err(gone @ CopyError::NotFound(_)) = self.head_at(self.lister(), key, None, None).await
+        {
+            return Err(gone);
+        }
         let head = match self.head_source(key, None, None).await {
             Err(CopyError::Refused(failure)) => return Ok(failure.remedy),
             head => head?,

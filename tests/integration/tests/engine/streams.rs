@@ -63,7 +63,7 @@ async fn objects_stream_exact_with_keys_that_may_only_read() {
     let report = fixture.run().await;
     let source = &report.sources[0];
     assert_eq!((report.status, source.transfer), (Status::Complete, Route::Stream), "{report:#?}");
-    assert!(source.transfer_because.contains("s3:ListBucket"), "{}", source.transfer_because);
+    assert!(source.transfer_because.contains("s3:GetObject"), "{}", source.transfer_because);
     assert_eq!(source.verified_by, [(VerifiedBy::Etag, 6)].into());
     for key in objects {
         fixture.assert_same(key);
@@ -106,6 +106,49 @@ async fn a_source_that_allows_it_is_copied_server_side_though_keys_are_given() {
     let report = fixture.run().await;
     assert_eq!((report.status, report.sources[0].transfer), (Status::Complete, Route::ServerSide));
     assert_eq!(fixture.sim.counters().get("GetObject"), 0);
+}
+
+/// Whoever may not list, but read, needs the vendor's keys for listing alone.
+#[tokio::test]
+async fn a_source_that_only_the_vendors_keys_may_list_is_still_copied_server_side() {
+    let fixture = fixture(&["s3:ListBucket"]).await;
+    let objects = fill(&fixture);
+    let report = fixture.run().await;
+    let source = &report.sources[0];
+    assert_eq!((report.status, source.transfer), (Status::Complete, Route::ServerSide), "{report:#?}");
+    assert!(source.transfer_because.contains("s3:ListBucket"), "{}", source.transfer_because);
+    for key in objects {
+        fixture.assert_same(key);
+    }
+    assert_eq!(fixture.sim.counters().get("GetObject"), 0);
+    fixture.assert_at_rest().await;
+}
+
+/// What the customer may not list answers 403 when it is gone.
+#[tokio::test]
+async fn an_object_that_is_gone_from_a_source_that_may_not_be_listed_is_gone() {
+    let fixture = fixture(&["s3:ListBucket"]).await;
+    fill(&fixture);
+    fixture.sim.on_request(|event, state| {
+        if event.is_before() && event.operation == "CopyObject" && event.nth == 1 {
+            state.delete(VENDOR, "single");
+        }
+    });
+    let report = fixture.run().await;
+    assert_eq!((report.status, report.sources[0].gone.objects), (Status::Complete, 1), "{report:#?}");
+    assert_eq!(report.sources[0].transfer, Route::ServerSide, "the others are no reason to stream");
+}
+
+#[tokio::test]
+async fn a_source_that_refuses_its_first_object_is_asked_once() {
+    let fixture = fixture(&["s3:GetObject"]).await;
+    for index in 0..200 {
+        fixture.sim.state().put(VENDOR, &format!("{index:03}"), Object::bytes(bytes(index, 10)));
+    }
+    let report = fixture.run().await;
+    assert_eq!((report.status, report.sources[0].transfer), (Status::Complete, Route::Stream), "{report:#?}");
+    let counters = fixture.sim.counters();
+    assert_eq!((counters.get("CopyObject"), counters.get("HeadObject")), (0, 1), "{counters}");
 }
 
 #[tokio::test]
