@@ -147,16 +147,3 @@ def test_cargo_lambdas_schedules_ask_for_what_the_stacks_do(stack):  # noqa: F81
         assert made["Input"] == stacks["Input"]
         assert made["RetryPolicy"] == stacks["RetryPolicy"]
         assert is_allowed(invoke, "lambda:InvokeFunction", made["Arn"])
-
-
-def test_cargo_lambda_gives_the_templates_memory_time_and_settings():
-    text = (ROOT / "functions/replicator/Cargo.toml").read_text()
-    deploy_ = text.split("[package.metadata.lambda.deploy]", 1)[1]
-    given = dict(re.findall(r"^(\w+) = (\d+)$", deploy_, re.MULTILINE))
-    function = template.source()["Resources"]["Replicator"]["Properties"]
-    defaults = template.with_defaults({})
-    assert given["memory"] == defaults["MemorySize"]
-    assert given["timeout"] == str(function["Timeout"])
-    assert given["log_retention"] == defaults["LogRetentionDays"]
-    settings = re.findall(r"^(\w+)=", (FILES / "settings.env").read_text(), re.MULTILINE)
-    assert settings and set(settings) <= template.settings_read_by_the_code()

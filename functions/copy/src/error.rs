@@ -99,6 +99,11 @@ pub enum PlanError {
     /// One of the vendor's two keys.
     #[error("only one of SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY is given: give both, or neither")]
     HalfCredentials,
+    /// The vendor's keys from two places.
+    #[error(
+        "the vendor's keys are given twice: set SOURCE_CREDENTIALS_SECRET, or SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY"
+    )]
+    TwoCredentials,
     /// Not a number of requests.
     #[error("MAX_IN_FLIGHT is `{0}`: give a whole number from 1 to 10000")]
     MaxInFlight(String),

@@ -279,6 +279,10 @@ fn transfer(settings: &Settings) -> Result<Transfer, PlanError> {
     {
         return Err(PlanError::HalfCredentials);
     }
+    if settings.source_credentials.is_some() && given(settings.source_credentials_secret.as_deref()).is_some()
+    {
+        return Err(PlanError::TwoCredentials);
+    }
     match given(settings.transfer.as_deref()) {
         None | Some("auto") if one_server => Ok(Transfer::Auto),
         Some("server-side") if one_server => Ok(Transfer::ServerSide),
@@ -422,6 +426,14 @@ mod tests {
         let half = |name: &str| (name == "SOURCE_ACCESS_KEY_ID").then(|| "AKIA".to_owned());
         let half = Settings { source_credentials: Settings::read(half).source_credentials, ..settings() };
         assert_eq!(refused(&half, "{}"), PlanError::HalfCredentials);
+        let both = |name: &str| name.starts_with("SOURCE_").then(|| "vendor-keys".to_owned());
+        let both = Settings::read(both);
+        let both = Settings {
+            source_credentials: both.source_credentials,
+            source_credentials_secret: both.source_credentials_secret,
+            ..settings()
+        };
+        assert_eq!(refused(&both, "{}"), PlanError::TwoCredentials);
     }
 
     #[test]

@@ -168,8 +168,8 @@ impl Side {
             }
             S3ErrorKind::BadCredentials => match self.whose {
                 Whose::VendorAtSource => {
-                    "the vendor's keys are wrong or expired; check SOURCE_ACCESS_KEY_ID and \
-                     SOURCE_SECRET_ACCESS_KEY, and ask the vendor whether they were changed"
+                    "the vendor's keys are wrong or were changed; ask the vendor for the new ones, for \
+                     SOURCE_CREDENTIALS_SECRET, or SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY"
                 }
                 Whose::OwnAtSource | Whose::OwnAtDestination => {
                     "the credentials are missing, wrong or expired; check the role, or AWS_ACCESS_KEY_ID and \
@@ -355,7 +355,9 @@ impl Caller {
             if error.kind == S3ErrorKind::SlowDown {
                 self.pace.slowed();
             }
-            if !error.kind.is_transient() || tries >= self.tries {
+            // Credentials may have been changed, and be read anew for the next try.
+            let renewed = error.kind == S3ErrorKind::BadCredentials && tries == 1;
+            if !renewed && (!error.kind.is_transient() || tries >= self.tries) {
                 return Err(error);
             }
             tracing::debug!(%error, "trying again");

@@ -27,6 +27,9 @@ pub struct Settings {
     /// `SOURCE_ACCESS_KEY_ID` and `SOURCE_SECRET_ACCESS_KEY`: the vendor's keys, where the
     /// customer's own credentials may not read the source. Their `Debug` shows no secret.
     pub source_credentials: Option<Credentials>,
+    /// `SOURCE_CREDENTIALS_SECRET`: the id or ARN of the secret that holds them instead. The
+    /// engine does not read it; whoever does sets [`Clients::vendor`](crate::Clients).
+    pub source_credentials_secret: Option<String>,
     /// `SOURCE_REGION`: the SDK's unless given.
     pub source_region: Option<String>,
     /// `DESTINATION_REGION`: the SDK's unless given.
@@ -73,6 +76,7 @@ impl Settings {
                 lookup("SOURCE_ACCESS_KEY_ID"),
                 lookup("SOURCE_SECRET_ACCESS_KEY"),
             ),
+            source_credentials_secret: lookup("SOURCE_CREDENTIALS_SECRET"),
             source_region: lookup("SOURCE_REGION"),
             destination_region: lookup("DESTINATION_REGION"),
             source_endpoint_url: lookup("SOURCE_ENDPOINT_URL"),

@@ -35,7 +35,7 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
     logs::init(progress.bar());
     let halt = Halt::never();
     stop::on_signals(&halt, progress.bar());
-    let clients = Clients::connect(&settings).await?;
+    let (clients, _) = replicator::secret::connect(&settings).await?;
 
     let report = run(&plan, &clients, &halt, &mut progress, args.output.list).await?;
     let history = keep(&plan, &clients, &report).await;

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use notice::Topic;
 use replicator::event;
+use replicator::secret::{self, SecretError};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,14 +28,22 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let settings = Settings::read(|name| std::env::var(name).ok());
     // Made once: the connections and credentials outlive an invocation. What is wrong with a
     // setting is said by each invocation, where an alarm sees it.
-    let clients = Clients::connect(&settings).await;
+    let connected = secret::connect(&settings).await;
     let topic = Topic::new(std::env::var("TOPIC_ARN").ok());
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let answer = match clients.clone() {
-            Ok(clients) => handle(&settings, &clients, &topic, event).await,
+        let answer = match connected.clone() {
+            Ok((clients, secret)) => {
+                let answer = handle(&settings, &clients, &topic, event).await;
+                // Without the vendor's keys there was no run: say why there are none.
+                let cause = match secret {
+                    Some(secret) => secret.take_error().await,
+                    None => None,
+                };
+                answer.map_err(|error| cause.map_or(error, InvocationError::Secret))
+            }
             Err(error) => Err(InvocationError::Run(error.into())),
         };
-        if let Err(error @ InvocationError::Run(_)) = &answer {
+        if let Err(error @ (InvocationError::Run(_) | InvocationError::Secret(_))) = &answer {
             topic.send(notice::about_error(error.error_type(), &error.message())).await;
         }
         answer
@@ -165,6 +174,9 @@ enum InvocationError {
     /// There was no run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The vendor's keys could not be read.
+    #[error(transparent)]
+    Secret(SecretError),
     /// There was one, but it does not know of all there is.
     #[error("{summary}: {}", causes.join("; "))]
     Listing { summary: String, causes: Vec<String> },
@@ -182,6 +194,7 @@ impl InvocationError {
     fn error_type(&self) -> &'static str {
         match self {
             Self::Run(error) => error.name(),
+            Self::Secret(error) => error.name(),
             Self::Listing { .. } => "ListingFailed",
         }
     }

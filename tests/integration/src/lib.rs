@@ -17,6 +17,7 @@ mod local_runner;
 mod minio;
 mod process;
 mod recorder;
+mod secrets_manager;
 mod setup;
 
 pub use http::Answer;
@@ -25,6 +26,7 @@ pub use local_runner::LocalRunner;
 pub use minio::{Minio, MinioOptions};
 pub use process::{Finished, Running};
 pub use recorder::Recorder;
+pub use secrets_manager::SecretsManager;
 pub use setup::{release_binary, tool};
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};

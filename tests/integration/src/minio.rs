@@ -114,13 +114,18 @@ impl Minio {
         secret_key: &str,
         policy: &serde_json::Value,
     ) -> Result<aws_sdk_s3::Client> {
-        let file = self.folder.path().join(format!("{name}.json"));
-        std::fs::write(&file, policy.to_string())?;
-        let file = file.to_str().context("a folder that is not UTF-8")?;
         self.mc(&["admin", "user", "add", "minio", name, secret_key]).await?;
-        self.mc(&["admin", "policy", "create", "minio", name, file]).await?;
+        self.set_policy(name, policy).await?;
         self.mc(&["admin", "policy", "attach", "minio", name, "--user", name]).await?;
         Ok(client(&self.endpoint(), name, secret_key))
+    }
+
+    /// Gives a user another policy.
+    pub async fn set_policy(&self, user: &str, policy: &serde_json::Value) -> Result<()> {
+        let file = self.folder.path().join(format!("{user}.json"));
+        std::fs::write(&file, policy.to_string())?;
+        let file = file.to_str().context("a folder that is not UTF-8")?;
+        self.mc(&["admin", "policy", "create", "minio", user, file]).await.map(drop)
     }
 
     /// Runs `mc` as the root user; the server's alias is `minio`. Answers its standard output.

@@ -19,7 +19,8 @@ pub(crate) struct SourceArgs {
     source_endpoint_url: Option<String>,
     /// `server-side` (S3 copies), `stream` (the bytes pass here), or `auto`: server-side where
     /// the source allows it, else streamed with the vendor's keys, which are read from
-    /// SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY only [default: auto]
+    /// SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY, or from the secret that
+    /// SOURCE_CREDENTIALS_SECRET names in Secrets Manager [default: auto]
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "WAY")]
     transfer: Option<String>,
     /// Memory that streamed copies may take, in MiB, 128 to 65536 [default: 256]
@@ -69,12 +70,14 @@ pub(crate) struct DestinationArgs {
 /// Both sides, as the flags and the environment say them. `max_in_flight` is left to the
 /// commands that have it.
 pub(crate) fn settings(source: &SourceArgs, destination: &DestinationArgs) -> Settings {
+    let environment = Settings::read(|name| std::env::var(name).ok());
     Settings {
         database_bucket: source.database_bucket.clone(),
         filesystem_bucket: source.filesystem_bucket.clone(),
         transfer: source.transfer.clone(),
         // Never a flag: everybody on a machine sees its processes' arguments.
-        source_credentials: Settings::read(|name| std::env::var(name).ok()).source_credentials,
+        source_credentials: environment.source_credentials,
+        source_credentials_secret: environment.source_credentials_secret,
         database_prefix: destination.database_prefix.clone(),
         filesystem_prefix: destination.filesystem_prefix.clone(),
         destination_bucket: destination.destination_bucket.clone(),
