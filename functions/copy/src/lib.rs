@@ -31,6 +31,7 @@ mod alphabet;
 mod audit;
 mod copy;
 mod diff;
+pub mod doctor;
 mod error;
 mod etag;
 pub mod fetch;

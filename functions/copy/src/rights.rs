@@ -20,6 +20,9 @@ pub struct Statement {
     principal: Option<Principal>,
     action: Vec<String>,
     resource: Vec<String>,
+    /// Where it is to be added.
+    #[serde(skip)]
+    policy: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -31,6 +34,32 @@ enum Effect {
 struct Principal {
     #[serde(rename = "AWS")]
     aws: String,
+}
+
+impl Statement {
+    /// The policy that it is to be added to, in words.
+    #[must_use]
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// The actions that it allows.
+    #[must_use]
+    pub fn actions(&self) -> &[String] {
+        &self.action
+    }
+
+    /// One statement of two that are for the same policy, principal and resource; else `false`.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        let alike = (&self.policy, &self.principal, &self.resource)
+            == (&other.policy, &other.principal, &other.resource);
+        if alike {
+            self.action.extend(other.action.clone());
+            let mut seen = std::collections::HashSet::new();
+            self.action.retain(|action| seen.insert(action.clone()));
+        }
+        alike
+    }
 }
 
 impl fmt::Display for Statement {
@@ -93,24 +122,21 @@ impl Place<'_> {
     pub(crate) fn refused(self, action: &str, message: &str) -> Remedy {
         match Said::of(message) {
             Some(said) => self.named(&said),
-            None => self.allow(&[action]),
+            None => self.allow(action),
         }
     }
 
     /// What to allow where S3 does not say.
-    pub(crate) fn allow(self, actions: &[&str]) -> Remedy {
-        let resource = self.resource(actions[0]);
-        let text = format!("allow {} on {resource} {}", actions.join(" and "), self.policy());
+    pub(crate) fn allow(self, action: &str) -> Remedy {
         let principal = (self.whose == Whose::OwnAtSource).then(|| WHO.to_owned());
-        Remedy::allow(text, actions, resource, principal)
+        Remedy::allow(action, self.resource(action), self.policy(), principal)
     }
 
     /// What to allow on a KMS key of this side, where S3 does not say.
     pub(crate) fn allow_key(self, action: &str, key: Option<&str>) -> Remedy {
         let placeholder = format!("PUT THE ARN OF THE KMS KEY OF {} HERE", self.bucket);
-        let resource = key.unwrap_or(&placeholder).to_owned();
-        let text = format!("allow {action} on the KMS key {resource}, {}", key_policy(self.whose));
-        Remedy::allow(text, &[action], resource, Some(WHO.to_owned()))
+        let key = key.unwrap_or(&placeholder).to_owned();
+        Remedy::allow(action, key, self.key_policy(), Some(WHO.to_owned()))
     }
 
     /// What to do about what S3 named.
@@ -129,19 +155,18 @@ impl Place<'_> {
         }
         let principal = || Some(said.role());
         let (policy, principal) = match said.lacking() {
-            Some("identity-based policy") => (format!("in {}", self.identity()), None),
-            Some("resource-based policy") if of_key => ("in the key's policy".into(), principal()),
+            Some("identity-based policy") => (self.identity().to_owned(), None),
+            Some("resource-based policy") if of_key => ("the key's policy".into(), principal()),
             Some("resource-based policy") if self.whose == Whose::OwnAtDestination => {
-                ("in the bucket's policy".into(), principal())
+                ("your bucket's policy".into(), principal())
             }
-            Some("resource-based policy") => ("in the vendor's bucket policy".into(), principal()),
-            Some(other) => (format!("in the {other} of {}", said.role()), None),
-            None if of_key => (key_policy(self.whose).to_owned(), principal()),
+            Some("resource-based policy") => ("the vendor's bucket policy".into(), principal()),
+            Some(other) => (format!("the {other} of {}", said.role()), None),
+            None if of_key => (self.key_policy().to_owned(), principal()),
             None if self.whose == Whose::OwnAtSource => (self.policy().to_owned(), principal()),
             None => (self.policy().to_owned(), None),
         };
-        let text = format!("allow {action} on {resource} {policy}");
-        Remedy::allow(text, &[action], resource, principal)
+        Remedy::allow(action, resource, &policy, principal)
     }
 
     /// The bucket's ARN, or that of all its objects.
@@ -164,13 +189,8 @@ impl Place<'_> {
 
     fn policy(self) -> &'static str {
         match self.whose {
-            Whose::OwnAtSource => {
-                "in the vendor's bucket policy, and without Principal in your role's policy"
-            }
-            Whose::VendorAtSource => {
-                "in the policy of the vendor's user whose keys these are: ask the vendor"
-            }
-            Whose::OwnAtDestination => "in your role's policy",
+            Whose::OwnAtSource => "the vendor's bucket policy, and without Principal in your role's policy",
+            Whose::VendorAtSource | Whose::OwnAtDestination => self.identity(),
         }
     }
 
@@ -180,13 +200,13 @@ impl Place<'_> {
             Whose::OwnAtSource | Whose::OwnAtDestination => "your role's policy",
         }
     }
-}
 
-fn key_policy(whose: Whose) -> &'static str {
-    match whose {
-        Whose::VendorAtSource => "in the key's policy: ask the vendor",
-        Whose::OwnAtSource => "in the vendor's key policy, and without Principal in your role's policy",
-        Whose::OwnAtDestination => "in the key's policy, or without Principal in your role's policy",
+    fn key_policy(self) -> &'static str {
+        match self.whose {
+            Whose::VendorAtSource => "the key's policy: ask the vendor",
+            Whose::OwnAtSource => "the vendor's key policy, and without Principal in your role's policy",
+            Whose::OwnAtDestination => "the key's policy, or without Principal in your role's policy",
+        }
     }
 }
 
@@ -206,12 +226,14 @@ fn is_of_bucket(action: &str) -> bool {
 const WHO: &str = "PUT THE ARN OF YOUR ROLE HERE, such as arn:aws:iam::111122223333:role/replicator";
 
 impl Remedy {
-    fn allow(text: String, actions: &[&str], resource: String, principal: Option<String>) -> Self {
+    fn allow(action: &str, resource: String, policy: &str, principal: Option<String>) -> Self {
+        let text = format!("allow {action} on {resource} in {policy}");
         let statement = Statement {
             effect: Effect::Allow,
             principal: principal.map(|aws| Principal { aws }),
-            action: actions.iter().map(|action| (*action).to_owned()).collect(),
+            action: vec![action.to_owned()],
             resource: vec![resource],
+            policy: policy.to_owned(),
         };
         Self { text, statement: Some(Box::new(statement)) }
     }
@@ -306,9 +328,9 @@ mod tests {
         assert_eq!(remedy.text, "allow s3:PutObject on arn:aws:s3:::dumps/* in your role's policy");
         assert!(!json(&remedy).contains("Principal"));
         let china = Place { region: Some("cn-north-1"), ..at(Whose::VendorAtSource) };
-        assert!(china.allow(&["s3:GetObject"]).text.contains(" on arn:aws-cn:s3:::dumps/* in the policy of"));
+        assert!(china.allow("s3:GetObject").text.contains(" on arn:aws-cn:s3:::dumps/* in the policy of"));
         let point = "arn:aws:s3:eu-west-1:123456789012:accesspoint/dumps";
-        let point = Place { bucket: point, ..at(Whose::VendorAtSource) }.allow(&["s3:GetObject"]).text;
+        let point = Place { bucket: point, ..at(Whose::VendorAtSource) }.allow("s3:GetObject").text;
         assert!(point.contains("accesspoint/dumps/object/* "), "{point}");
     }
 

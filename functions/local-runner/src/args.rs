@@ -2,12 +2,14 @@
 //! the command and the Lambda refuse the same things in the same words: values are strings.
 
 mod connection;
+mod doctor;
 mod download;
 mod ls;
 mod replicate;
 mod verify;
 
 use clap::builder::styling::{AnsiColor, Styles};
+pub(crate) use doctor::Doctor;
 pub(crate) use download::{At, Download};
 pub(crate) use ls::Ls;
 pub(crate) use replicate::{OutputArgs, Replicate};
@@ -29,6 +31,7 @@ pub(crate) enum Command {
     Ls(Box<Ls>),
     Download(Box<Download>),
     Verify(Box<Verify>),
+    Doctor(Box<Doctor>),
     Demo(Demo),
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bucket_copy::doctor::Prognosis;
 use bucket_copy::{PlanError, RunError, Status};
 
 use crate::download::TargetError;
@@ -44,6 +45,15 @@ pub(crate) fn code(status: Status) -> ExitCode {
         Status::Complete => ExitCode::SUCCESS,
         Status::ObjectsMissing => ExitCode::from(OBJECTS_MISSING),
         Status::Stopped | Status::Failed => ExitCode::from(FAILED),
+    }
+}
+
+/// The exit code of an examination.
+pub(crate) fn of(prognosis: Prognosis) -> ExitCode {
+    match prognosis {
+        Prognosis::Good => ExitCode::SUCCESS,
+        Prognosis::Partial => ExitCode::from(OBJECTS_MISSING),
+        Prognosis::Hopeless => ExitCode::from(FAILED),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod args;
 mod demo;
+mod doctor;
 mod download;
 mod escape;
 mod event;
@@ -46,6 +47,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Replicate(args) => replicate::command(&args).await,
             Command::Verify(args) => verify::command(&args).await,
+            Command::Doctor(args) => doctor::command(&args).await,
             Command::Demo(args) => demo::command(&args).await,
             Command::Ls(args) => ls::command(&args).await,
             Command::Download(args) => download::command(&args).await,

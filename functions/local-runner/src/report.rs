@@ -15,7 +15,7 @@ use bucket_copy::{Report, SourceName};
 
 use crate::escape::escape;
 use rows::{Widths, rows};
-pub(crate) use verdict::verdict;
+pub(crate) use verdict::{verdict, wrapped};
 pub(crate) use verification::render as render_verification;
 
 pub(crate) const BOLD: Style = Style::new().bold();

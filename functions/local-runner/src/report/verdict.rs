@@ -1,6 +1,7 @@
 //! The last lines: how a run ended, what to do next, and what it took.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 use bucket_copy::{Operation, Report, Status};
@@ -84,20 +85,23 @@ const NO_BREAK: char = '\u{a0}';
 
 /// Lines of at most [`WIDTH`] columns, those after the first indented.
 pub(super) fn wrap(text: &str) -> String {
+    format!("{}\n", wrapped(text, 0, 2))
+}
+
+/// The same, without the last line's end, from a column on, and indented by so many.
+pub(crate) fn wrapped(text: &str, mut column: usize, indent: usize) -> String {
     let mut lines = String::new();
-    let mut column = 0;
     for word in text.split(' ') {
         let width = word.chars().count();
-        if column > 0 && column + 1 + width > WIDTH {
-            lines.push_str("\n  ");
-            column = 2;
-        } else if column > 0 {
+        if !lines.is_empty() && column + 1 + width > WIDTH {
+            let _ = write!(lines, "\n{:indent$}", "");
+            column = indent;
+        } else if !lines.is_empty() {
             lines.push(' ');
             column += 1;
         }
         lines.push_str(&word.replace(NO_BREAK, " "));
         column += width;
     }
-    lines.push('\n');
     lines
 }

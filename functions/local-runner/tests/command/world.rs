@@ -75,6 +75,13 @@ impl World {
         self.command("replicate", args)
     }
 
+    /// `local-runner doctor` with the dumps' bucket and the destination.
+    pub(crate) fn doctor(&self, args: &[&str]) -> Command {
+        let mut command = self.command("doctor", args);
+        command.envs([("DATABASE_BUCKET", DUMPS), ("DESTINATION_BUCKET", CUSTOMER)]);
+        command
+    }
+
     /// Any of its commands, with credentials and the endpoint only.
     pub(crate) fn command(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_local-runner"));
