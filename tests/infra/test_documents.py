@@ -94,7 +94,8 @@ def test_every_parameter_that_a_document_names_is_one_of_the_templates():
 
 def errors_of_the_code() -> set[str]:
     """The stable names under which a run can fail."""
-    code = (ROOT / "functions/copy/src/error.rs").read_text()
+    files = ("functions/copy/src/error.rs", "functions/replicator/src/secret.rs")
+    code = "".join((ROOT / file).read_text() for file in files)
     names = set(re.findall(r'=> "([A-Za-z0-9]+)"', code))
     return names | {"InvalidEvent", "InvalidConfiguration", "ListingFailed"}
 
@@ -147,3 +148,16 @@ def test_cargo_lambdas_schedules_ask_for_what_the_stacks_do(stack):  # noqa: F81
         assert made["Input"] == stacks["Input"]
         assert made["RetryPolicy"] == stacks["RetryPolicy"]
         assert is_allowed(invoke, "lambda:InvokeFunction", made["Arn"])
+
+
+def test_cargo_lambda_gives_the_templates_memory_time_and_settings():
+    text = (ROOT / "functions/replicator/Cargo.toml").read_text()
+    deploy_ = text.split("[package.metadata.lambda.deploy]", 1)[1]
+    given = dict(re.findall(r"^(\w+) = (\d+)$", deploy_, re.MULTILINE))
+    function = template.source()["Resources"]["Replicator"]["Properties"]
+    defaults = template.with_defaults({})
+    assert given["memory"] == defaults["MemorySize"]
+    assert given["timeout"] == str(function["Timeout"])
+    assert given["log_retention"] == defaults["LogRetentionDays"]
+    settings = re.findall(r"^(\w+)=", (FILES / "settings.env").read_text(), re.MULTILINE)
+    assert settings and set(settings) <= template.settings_read_by_the_code()

@@ -98,6 +98,17 @@ def test_the_schedules_may_invoke_the_function_and_nothing_else(stack):
     assert is_allowed(role, "sqs:SendMessage", stack.resolver.resources["FailureQueue"]["Arn"])
 
 
+def test_each_role_is_taken_by_its_service_alone(stack):
+    for role, service in (("FunctionRole", "lambda"), ("SchedulerRole", "scheduler")):
+        name = stack.resolver.resources[role]["Ref"]
+        trust = stack.client("iam").get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+        [statement] = trust["Statement"]
+        assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
+        assert statement["Action"] == "sts:AssumeRole"
+    # Another account's schedule, that was given this role, may not use it.
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+
+
 def may(stack: Stack, action: str, resource: str) -> bool:
     resource = resource.format(to=bucket(stack))
     arn = resource if resource.startswith("arn:") else f"arn:aws:s3:::{resource}"
@@ -223,7 +234,8 @@ def test_what_undoes_a_backup_is_refused_whatever_else_is_granted(stack):
         assert not is_allowed(role, right, itself), right
 
 
-def test_every_allowance_names_its_resources(stack):
+def test_every_allowance_names_its_resources(deploy):
+    stack = deploy(SourceKmsKeyArn=SOURCE_KEY, KmsKeyArn=KEY, MakeSourceCredentialsSecret="true")
     for role in ("FunctionRole", "SchedulerRole"):
         for statement in stack.role_statements(role):
             resources = statement["Resource"]
@@ -418,6 +430,8 @@ def test_a_topic_that_is_there_already_is_told(deploy):
     stack = deploy(NoticeEmail="", NoticeTopicArn=arn)
     assert stack.client("sns").list_topics()["Topics"] == []
     assert {tuple(alarm["AlarmActions"]) for alarm in alarms(stack).values()} == {(arn,)}
+    assert variables(stack)["TOPIC_ARN"] == arn
+    assert may(stack, "sns:Publish", arn)
 
 
 def test_alarms_may_publish_to_the_topic_and_use_its_key(stack):
@@ -471,10 +485,24 @@ def test_the_function_may_send_notices_to_its_topic_alone(stack):
     assert variables(stack)["TOPIC_ARN"] == topic["TopicArn"]
     assert is_allowed(role, "sns:Publish", topic["TopicArn"])
     assert not is_allowed(role, "sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:another")
+    # The topic is encrypted: who publishes needs its key.
+    key = stack.resolver.resources["TopicKey"]["Arn"]
+    assert is_allowed(role, "kms:GenerateDataKey", key)
+    assert is_allowed(role, "kms:Decrypt", key)
 
 
-def test_alarms_and_dashboard_show_metrics_that_are_documented(stack):
+def emitted() -> dict[str, bool]:
+    """The metrics that the function writes, and whether by source."""
+    code = (ROOT / "functions/replicator/src/metrics.rs").read_text()
+    of_source = code.index("fn of_source")
+    names = re.finditer(r'\("(\w+)", "(?:Count|Bytes|Seconds|None)"', code)
+    return {name[1]: name.start() > of_source for name in names}
+
+
+def test_alarms_and_dashboard_show_metrics_that_the_function_writes(stack):
+    written = emitted()
     documented = (ROOT / "infra/metrics.md").read_text()
+    assert set(written) == set(re.findall(r"^\| `(\w+)`", documented, re.MULTILINE))
     dashboard = stack.client("cloudwatch").get_dashboard(DashboardName="replicator")
     widgets = json.loads(dashboard["DashboardBody"])["widgets"]
     own = [
@@ -483,13 +511,14 @@ def test_alarms_and_dashboard_show_metrics_that_are_documented(stack):
         for metric in widget["properties"].get("metrics", [])
         if metric[0] == "Replicator"
     ]
-    assert len({metric[1] for metric in own}) == 10
+    assert {metric[1] for metric in own} == set(written) - {"RequestCost"}
     for metric in own:
-        assert f"`{metric[1]}`" in documented, metric
         assert metric[2:4] == ["FunctionName", "replicator"], metric
-        of_the_run = metric[1] in ("Requests", "Duration")
-        assert (metric[4] == "Source") != of_the_run, metric
+        assert (metric[4] == "Source") == written[metric[1]], metric
     [shown] = [widget for widget in widgets if widget["type"] == "alarm"]
     assert set(shown["properties"]["alarms"]) == {
         alarm["AlarmArn"] for alarm in alarms(stack).values()
     }
+    for name, alarm in alarms(stack).items():
+        if alarm.get("Namespace") == "Replicator":
+            assert written[alarm["MetricName"]], name

@@ -221,8 +221,7 @@ def test_every_parameter_is_in_a_group_and_is_used():
 
 def test_the_template_sets_what_the_code_reads_and_nothing_else():
     function = template.source()["Resources"]["Replicator"]["Properties"]
-    # Read by the function once it takes the vendor's keys from Secrets Manager.
-    sets = set(function["Environment"]["Variables"]) - {"SOURCE_CREDENTIALS_SECRET"}
+    sets = set(function["Environment"]["Variables"])
     reads = template.settings_read_by_the_code()
     assert sets <= reads, f"nobody reads {sets - reads}"
     assert reads - sets == set(LEFT_OUT), reads - sets
@@ -230,7 +229,9 @@ def test_the_template_sets_what_the_code_reads_and_nothing_else():
 
 def test_the_template_speaks_the_codes_defaults():
     defaults = template.with_defaults({})
-    settings = (ROOT / "functions/copy/src/plan.rs").read_text()
+    engine = "".join(
+        (ROOT / "functions/copy/src" / name).read_text() for name in ("settings.rs", "plan.rs")
+    )
     for parameter in ("DatabasePrefix", "FilesystemPrefix"):
-        assert f'unwrap_or("{defaults[parameter]}")' in settings, parameter
-    assert f"return Ok({defaults['MaxInFlight']})" in settings
+        assert f'unwrap_or("{defaults[parameter]}")' in engine, parameter
+    assert f"return Ok({defaults['MaxInFlight']})" in engine
