@@ -11,6 +11,7 @@ mod multipart;
 mod reports;
 mod requests;
 mod rights;
+mod rights;
 mod stops;
 mod streams;
 mod verifications;
