@@ -183,10 +183,13 @@ impl Job {
         self.learned.checksums.load(Relaxed)
     }
 
-    /// Whether an error says that they must, and that was not known.
+    /// Whether an error says that they must.
     pub(super) fn learn_checksums(&self, error: &S3Error) -> bool {
         let demanded = error.kind == S3ErrorKind::Refused && error.message.contains("Content-MD5");
-        demanded && !self.learned.checksums.swap(true, Relaxed)
+        if demanded {
+            self.learned.checksums.store(true, Relaxed);
+        }
+        demanded
     }
 
     /// The tags to write, or why there are none.
