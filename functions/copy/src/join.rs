@@ -241,7 +241,7 @@ impl Side {
             match std::mem::replace(&mut self.next, Next::End) {
                 Next::Here(page) => {
                     self.page = page.entries;
-                    self.next = page.rest.map_or(Next::End, &mut ask);
+                    self.next = page.rest.map_or(Next::End, |pager| ask(*pager));
                 }
                 Next::Failed(error) => return Err(error),
                 waiting @ (Next::Asked | Next::End) => {

@@ -57,7 +57,7 @@ pub(crate) struct Listing {
 /// Keys in order, and the pager that can fetch the page after it.
 pub(crate) struct Page {
     pub(crate) entries: VecDeque<Entry>,
-    pub(crate) rest: Option<Pager>,
+    pub(crate) rest: Option<Box<Pager>>,
 }
 
 impl Listing {
@@ -167,7 +167,7 @@ impl Pager {
             self.last = Some(key);
         }
         self.caller = self.caller.seasoned();
-        Ok(Page { entries, rest: more.then_some(self) })
+        Ok(Page { entries, rest: more.then(|| Box::new(self)) })
     }
 
     async fn ask(&self) -> Result<ListObjectsV2Output, S3Error> {

@@ -280,8 +280,8 @@ mod tests {
 
     #[test]
     fn ranges_cover_an_object_exactly() {
-        assert_eq!(ranges(0).collect::<Vec<_>>(), [0..0]);
-        assert_eq!(ranges(RANGE).collect::<Vec<_>>(), [0..RANGE]);
+        assert!(ranges(0).eq(std::iter::once(0..0)));
+        assert!(ranges(RANGE).eq(std::iter::once(0..RANGE)));
         assert_eq!(
             ranges(2 * RANGE + 1).collect::<Vec<_>>(),
             [0..RANGE, RANGE..2 * RANGE, 2 * RANGE..2 * RANGE + 1]
