@@ -78,10 +78,11 @@ async fn assert_mended(
 
 #[tokio::test]
 async fn server_side_each_missing_right_is_mended_by_the_statement_that_is_printed() -> Result<()> {
-    let of_source = READS.iter().map(|action| (*action, VENDOR));
+    // For the tags of what it copies by itself, MinIO asks for no right.
+    let of_source = ["s3:ListBucket", "s3:GetObject"].map(|action| (action, VENDOR));
     let of_destination = ["s3:ListBucket", "s3:PutObject"].map(|action| (action, CUSTOMER));
     let minio = minio().await?;
-    for (number, missing) in of_source.chain(of_destination).enumerate() {
+    for (number, missing) in of_source.into_iter().chain(of_destination).enumerate() {
         let user = &format!("customer-{number}");
         let but = |bucket| if bucket == missing.1 { missing.0 } else { "" };
         let has = [statement(VENDOR, READS, but(VENDOR)), statement(CUSTOMER, WRITES, but(CUSTOMER))];

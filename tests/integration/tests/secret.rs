@@ -70,7 +70,8 @@ async fn keys_that_are_rotated_are_read_again_by_the_function_that_runs() -> Res
         assert_eq!(secrets.asked(), asked);
         answers += &report.to_string();
     }
-    assert_eq!(sim.state().keys(CUSTOMER).len(), 3);
+    let copies = sim.state().keys(CUSTOMER).into_iter().filter(|key| key.starts_with("database/"));
+    assert_eq!(copies.count(), 3);
     assert!(eventually(|| lambda.log().matches("complete: 1 objects").count() == 3).await);
     let log = lambda.log();
     assert!(!log.contains("hush") && !answers.contains("hush"), "a key shows: {answers}\n{log}");
