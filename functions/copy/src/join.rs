@@ -50,6 +50,7 @@ enum Kept {
     Known,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a few at once, and pages are the most")]
 enum Arrival {
     Page(RangeId, usize, Result<Page, RunError>),
     Kept(Boundaries),
