@@ -34,7 +34,7 @@ fn all_is_well_and_nothing_is_left_but_one_object() {
         assert!(!report.contains("missing"), "{report}");
         assert!(report.lines().all(|line| line.chars().count() <= 80), "{report}");
     }
-    assert_eq!(world.copies(), [".replicator/doctor"]);
+    assert_eq!(world.state().keys(CUSTOMER), [".replicator/doctor"]);
     assert!(world.state().open_uploads(CUSTOMER).is_empty());
     assert_eq!(world.state().keys(DUMPS).len(), 3);
     assert_eq!(world.sim.counters().get("DeleteObject"), 0);
