@@ -50,7 +50,6 @@ enum Kept {
     Known,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a few at once, and pages are the most")]
 enum Arrival {
     Page(RangeId, usize, Result<Page, RunError>),
     Kept(Boundaries),
