@@ -54,7 +54,7 @@ impl Halt {
     }
 
     /// Resolves when what is in flight is to be dropped.
-    pub(crate) async fn cancelled(&self) {
+    pub async fn cancelled(&self) {
         self.cancel.cancelled().await;
     }
 

@@ -5,15 +5,19 @@ mod connection;
 mod doctor;
 mod download;
 mod ls;
+mod replica;
 mod replicate;
 mod verify;
+mod restore;
 
 use clap::builder::styling::{AnsiColor, Styles};
 pub(crate) use doctor::Doctor;
 pub(crate) use download::{At, Download};
 pub(crate) use ls::Ls;
+pub(crate) use replica::ReplicaArgs;
 pub(crate) use replicate::{OutputArgs, Replicate};
 pub(crate) use verify::{Output, Verify};
+pub(crate) use restore::{DumpArgs, Engine, Restore, ServerArgs};
 
 /// Copies what is new or changed from a vendor's S3 buckets into your own bucket.
 ///
@@ -32,6 +36,7 @@ pub(crate) enum Command {
     Download(Box<Download>),
     Verify(Box<Verify>),
     Doctor(Box<Doctor>),
+    Restore(Box<Restore>),
     Demo(Demo),
 }
 

@@ -32,6 +32,18 @@ pub(crate) enum Usage {
     NoSecretKey,
     #[error("a secret key is given but no access key: say --access-key (-a)")]
     NoAccessKey,
+    #[error("the password file {} cannot be read", file.display())]
+    PasswordFile {
+        file: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("`{0}` is no pattern for keys: write it like '*/shop-*.sql.gz'")]
+    Pattern(String),
+    #[error(
+        "it does not show whether {0} is of MariaDB, MySQL or PostgreSQL: say --engine mariadb or postgresql"
+    )]
+    Engine(String),
 }
 
 const FAILED: u8 = 1;

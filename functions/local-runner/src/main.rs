@@ -7,6 +7,7 @@ mod args;
 mod demo;
 mod doctor;
 mod download;
+mod dumps;
 mod escape;
 mod event;
 mod exit;
@@ -16,8 +17,10 @@ mod ls;
 mod meter;
 mod progress;
 mod quantity;
+mod replica;
 mod replicate;
 mod report;
+mod restore;
 mod stop;
 mod verify;
 
@@ -48,6 +51,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Replicate(args) => replicate::command(&args).await,
             Command::Verify(args) => verify::command(&args).await,
             Command::Doctor(args) => doctor::command(&args).await,
+            Command::Restore(args) => restore::command(&args).await,
             Command::Demo(args) => demo::command(&args).await,
             Command::Ls(args) => ls::command(&args).await,
             Command::Download(args) => download::command(&args).await,

@@ -4,6 +4,7 @@
 //! - [`Minio`]: an S3 server that is not ours.
 //! - [`RuntimeApi`] and [`LambdaEmulator`]: the release binary `replicator`, behind a Lambda
 //!   runtime API of our own (real deadlines, cold starts) or behind cargo-lambda's.
+//! - [`MariaDb`], [`PostgreSql`]: database servers to dump and to restore into.
 //! - [`LocalRunner`]: the release binary `local-runner`, run as a user runs it.
 //! - [`Recorder`]: what a program tells a service, such as SNS.
 //! - [`client`]: an S3 client for any of the servers, `s3_sim::Sim` included.
@@ -11,6 +12,7 @@
 //! Nothing here is built on the fly or falls back to something else: what is missing is an
 //! error that says to run `tests/run`, which sets it up.
 
+mod database;
 mod http;
 mod lambda;
 mod local_runner;
@@ -20,6 +22,7 @@ mod recorder;
 mod secrets_manager;
 mod setup;
 
+pub use database::{MariaDb, PASSWORD, PostgreSql};
 pub use http::Answer;
 pub use lambda::{LambdaEmulator, RuntimeApi};
 pub use local_runner::LocalRunner;

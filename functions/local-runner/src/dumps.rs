@@ -1,0 +1,232 @@
+//! What a key tells of a database dump: that it is one, when it was made, and which dumps
+//! are of one series. Pure.
+//!
+//! S3's time of a copy is the time of the copying: a catch-up brings a year of dumps in one
+//! hour. What a dump's key says goes before it.
+
+use bucket_copy::fetch::Object;
+use glob::{MatchOptions, Pattern};
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+/// What dumps are called, unless it is said.
+pub(crate) const PATTERNS: [&str; 10] = [
+    "*.sql",
+    "*.sql.*",
+    "*.dump",
+    "*.dump.*",
+    "*.pgdump",
+    "*.pgdump.*",
+    "*.backup",
+    "*.bak",
+    "*.zip",
+    "*.custom",
+];
+
+/// Which keys are dumps'.
+#[derive(Debug)]
+pub(crate) struct Patterns(Vec<Pattern>);
+
+impl Patterns {
+    /// `globs`, or the usual ones if there are none.
+    pub(crate) fn new(globs: &[String]) -> Result<Self, glob::PatternError> {
+        if globs.is_empty() {
+            return PATTERNS.iter().map(|glob| Pattern::new(glob)).collect::<Result<_, _>>().map(Self);
+        }
+        globs.iter().map(|glob| Pattern::new(glob)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether the key, without its prefix, matches. `*` goes over slashes.
+    pub(crate) fn match_key(&self, key: &str) -> bool {
+        let options = MatchOptions { case_sensitive: false, ..MatchOptions::new() };
+        self.0.iter().any(|pattern| pattern.matches_with(key, options))
+    }
+}
+
+/// When a dump was made, and how that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Made {
+    pub(crate) at: Timestamp,
+    /// By its key; else it is when it was copied.
+    pub(crate) by_key: bool,
+}
+
+impl Made {
+    /// Of an object whose key, without its prefix, is `key`.
+    pub(crate) fn of(key: &str, object: &Object) -> Self {
+        // Keys carry local time, of whatever place. What is later than the copy is no date of it.
+        let latest = object.modified.checked_add(26.hours()).unwrap_or(object.modified);
+        match dates(key).into_iter().rev().map(|found| found.at).find(|at| *at <= latest) {
+            Some(at) => Self { at, by_key: true },
+            None => Self { at: object.modified, by_key: false },
+        }
+    }
+}
+
+/// The key with its dates taken out: dumps of one database, made again and again, have one.
+pub(crate) fn series(key: &str) -> String {
+    let mut series = String::new();
+    let mut from = 0;
+    for found in dates(key) {
+        series.push_str(&key[from..found.from]);
+        series.push('*');
+        from = found.to;
+    }
+    series.push_str(&key[from..]);
+    series
+}
+
+struct Found {
+    from: usize,
+    to: usize,
+    at: Timestamp,
+}
+
+/// The dates in a key, each with its time of day if that follows: `2026-11-20`, `20261120`,
+/// `2026/11/20`, then `03`, `0315`, `03:15:20`, `T03-15-20Z`.
+fn dates(key: &str) -> Vec<Found> {
+    let bytes = key.as_bytes();
+    let mut found = Vec::new();
+    let mut place = 0;
+    while place < bytes.len() {
+        let begins = bytes[place].is_ascii_digit() && (place == 0 || !bytes[place - 1].is_ascii_digit());
+        match begins.then(|| date_at(bytes, place)).flatten() {
+            Some((date, to)) => {
+                found.push(Found { from: place, to, at: date });
+                place = to;
+            }
+            None => place += 1,
+        }
+    }
+    found
+}
+
+fn date_at(bytes: &[u8], from: usize) -> Option<(Timestamp, usize)> {
+    let mut reader = Reader { bytes, place: from };
+    let year = reader.digits(4)?;
+    let separator = reader.skip(b"-_./");
+    let month = reader.digits(2)?;
+    if separator.is_some() && reader.skip(b"-_./").is_none() {
+        return None;
+    }
+    let day = reader.digits(2)?;
+    if !(2000..2100).contains(&year) {
+        return None;
+    }
+    let date = Date::new(year, month as i8, day as i8).ok()?;
+    let (time, to) = time_at(bytes, reader.place);
+    // A number that goes on is no date.
+    if bytes.get(to).is_some_and(u8::is_ascii_digit) {
+        return None;
+    }
+    let at = DateTime::from_parts(date, time).to_zoned(TimeZone::UTC).ok()?.timestamp();
+    Some((at, to))
+}
+
+fn time_at(bytes: &[u8], from: usize) -> (Time, usize) {
+    let mut reader = Reader { bytes, place: from };
+    // A folder of its own may be an hour; a name that begins with digits is none.
+    let folder = reader.skip(b"T-_ ./t") == Some(b'/');
+    let mut parts = [0_i8; 3];
+    let mut to = from;
+    for part in &mut parts {
+        let Some(value) = reader.digits(2) else { break };
+        *part = value as i8;
+        to = reader.place;
+        reader.skip(b":-_.h");
+    }
+    match Time::new(parts[0], parts[1], parts[2], 0) {
+        Ok(time)
+            if !bytes.get(to).is_some_and(u8::is_ascii_digit)
+                && (!folder || bytes.get(to) == Some(&b'/')) =>
+        {
+            (time, to)
+        }
+        _ => (Time::midnight(), from),
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    place: usize,
+}
+
+impl Reader<'_> {
+    fn digits(&mut self, count: usize) -> Option<i16> {
+        let digits = self.bytes.get(self.place..self.place + count)?;
+        let value = std::str::from_utf8(digits).ok()?;
+        if !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        self.place += count;
+        value.parse().ok()
+    }
+
+    fn skip(&mut self, any: &[u8]) -> Option<u8> {
+        let byte = *self.bytes.get(self.place).filter(|byte| any.contains(byte))?;
+        self.place += 1;
+        Some(byte)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bucket_copy::ETag;
+
+    fn made(key: &str) -> String {
+        let modified = "2026-11-21T12:00:00Z".parse().expect("a time");
+        let object = Object { key: key.into(), size: 1, etag: ETag::parse(""), modified, archived: false };
+        let made = Made::of(key, &object);
+        format!("{} {}", made.at, if made.by_key { "key" } else { "S3" })
+    }
+
+    #[test]
+    fn a_dump_is_as_old_as_its_key_says() {
+        for (key, time) in [
+            ("2026/11/20/app.sql.gz", "2026-11-20T00:00:00Z key"),
+            ("2026/11/20/03/app.sql", "2026-11-20T03:00:00Z key"),
+            ("2026/11/20/03.sql", "2026-11-20T00:00:00Z key"),
+            ("app-2026-11-20.sql", "2026-11-20T00:00:00Z key"),
+            ("app_20261120_031542.sql", "2026-11-20T03:15:42Z key"),
+            ("app-20261120031542.dump", "2026-11-20T03:15:42Z key"),
+            ("app-2026-11-20T03:15:42Z.dump", "2026-11-20T03:15:42Z key"),
+            ("2025/app-2026-11-20-0315.sql", "2026-11-20T03:15:00Z key"),
+            ("2026-11-19/app-2026-11-20.sql", "2026-11-20T00:00:00Z key"),
+            // Neither a date, nor one that can be: the copy is older.
+            ("app-20271120.sql", "2026-11-21T12:00:00Z S3"),
+            ("app-20261320.sql", "2026-11-21T12:00:00Z S3"),
+            ("app-1763600000.sql", "2026-11-21T12:00:00Z S3"),
+            ("app-202611200.sql", "2026-11-21T12:00:00Z S3"),
+            ("latest.sql", "2026-11-21T12:00:00Z S3"),
+            ("été-😀.sql", "2026-11-21T12:00:00Z S3"),
+        ] {
+            assert_eq!(made(key), time, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_series_is_what_is_left_without_the_dates() {
+        assert_eq!(series("2026/11/20/app-20261120-0315.sql.gz"), "*/app-*.sql.gz");
+        assert_eq!(
+            series("2026/11/20/app-20261120-0315.sql.gz"),
+            series("2025/01/02/app-20250102-2200.sql.gz")
+        );
+        assert_ne!(series("2026-11-20/shop1.sql"), series("2026-11-20/shop2.sql"));
+        assert_eq!(series("latest.sql"), "latest.sql");
+    }
+
+    #[test]
+    fn dumps_are_known_by_their_names() {
+        let usual = Patterns::new(&[]).expect("patterns");
+        for key in ["a.sql", "2026/11/20/A.SQL.GZ", "x.dump", "x.zip", "été.sql.zst"] {
+            assert!(usual.match_key(key), "{key}");
+        }
+        for key in ["README.txt", "x.sqlite", "sql", "photo.jpg"] {
+            assert!(!usual.match_key(key), "{key}");
+        }
+        let own = Patterns::new(&["*/shop-*.sql*".into()]).expect("a pattern");
+        assert!(own.match_key("2026/11/shop-1.sql.gz") && !own.match_key("2026/11/blog-1.sql.gz"));
+    }
+}
