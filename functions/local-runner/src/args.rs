@@ -5,19 +5,23 @@ mod connection;
 mod doctor;
 mod download;
 mod ls;
+mod note;
 mod replica;
 mod replicate;
 mod verify;
 mod restore;
+mod rotate;
 
 use clap::builder::styling::{AnsiColor, Styles};
 pub(crate) use doctor::Doctor;
 pub(crate) use download::{At, Download};
 pub(crate) use ls::Ls;
+pub(crate) use note::{Note, What};
 pub(crate) use replica::ReplicaArgs;
 pub(crate) use replicate::{OutputArgs, Replicate};
 pub(crate) use verify::{Output, Verify};
 pub(crate) use restore::{DumpArgs, Engine, Restore, ServerArgs};
+pub(crate) use rotate::{KeepArgs, Rotate};
 
 /// Copies what is new or changed from a vendor's S3 buckets into your own bucket.
 ///
@@ -37,6 +41,8 @@ pub(crate) enum Command {
     Verify(Box<Verify>),
     Doctor(Box<Doctor>),
     Restore(Box<Restore>),
+    Rotate(Box<Rotate>),
+    Note(Box<Note>),
     Demo(Demo),
 }
 

@@ -44,6 +44,10 @@ pub(crate) enum Usage {
         "it does not show whether {0} is of MariaDB, MySQL or PostgreSQL: say --engine mariadb or postgresql"
     )]
     Engine(String),
+    #[error("`{0}` is no field: write it like ticket=4711")]
+    Field(String),
+    #[error("`{0}` cannot have a note: its key is empty, or longer than S3 leaves room for")]
+    NoteKey(String),
 }
 
 const FAILED: u8 = 1;

@@ -15,12 +15,14 @@ mod list;
 mod logs;
 mod ls;
 mod meter;
+mod note;
 mod progress;
 mod quantity;
 mod replica;
 mod replicate;
 mod report;
 mod restore;
+mod rotate;
 mod stop;
 mod verify;
 
@@ -52,6 +54,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Verify(args) => verify::command(&args).await,
             Command::Doctor(args) => doctor::command(&args).await,
             Command::Restore(args) => restore::command(&args).await,
+            Command::Rotate(args) => rotate::command(&args).await,
+            Command::Note(args) => note::command(&args).await,
             Command::Demo(args) => demo::command(&args).await,
             Command::Ls(args) => ls::command(&args).await,
             Command::Download(args) => download::command(&args).await,

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use anyhow::Context;
-use bucket_copy::fetch::{Bucket, FetchError, Location, Object};
-use bucket_copy::{Clients, Halt, PlanError};
+use aws_sdk_s3::Client;
+use bucket_copy::fetch::{At, Bucket, FetchError, Location, Object};
+use bucket_copy::{Clients, Halt, PlanError, Settings};
 
-use crate::args::ReplicaArgs;
 use crate::escape::escape;
 
 /// Requests at once: these commands read one object after another.
@@ -16,29 +16,35 @@ const IN_FLIGHT: usize = 8;
 pub(crate) struct Replica {
     /// Reads it.
     pub(crate) bucket: Bucket,
+    /// For what is to be written.
+    pub(crate) client: Client,
     pub(crate) name: String,
     pub(crate) database_prefix: String,
 }
 
 impl Replica {
-    pub(crate) async fn connect(args: &ReplicaArgs, halt: &Halt) -> anyhow::Result<Self> {
-        let settings = args.settings();
+    pub(crate) async fn connect(settings: &Settings, halt: &Halt) -> anyhow::Result<Self> {
         let name = settings.destination_bucket.clone().unwrap_or_default().trim().to_owned();
         if name.is_empty() {
             return Err(PlanError::NoDestination.into());
         }
-        let client = Clients::connect(&settings).await?.destination;
-        let location =
-            Location { side: "destination", setting: "DESTINATION_BUCKET", client, bucket: name.clone() };
+        let client = Clients::connect(settings).await?.destination;
+        let location = Location {
+            at: At::Destination,
+            setting: "DESTINATION_BUCKET",
+            client: client.clone(),
+            bucket: name.clone(),
+        };
         Ok(Self {
             bucket: Bucket::new(location, IN_FLIGHT, halt)?,
+            client,
             name,
-            database_prefix: settings.database_prefix.unwrap_or_else(|| "database/".to_owned()),
+            database_prefix: settings.database_prefix.clone().unwrap_or_else(|| "database/".to_owned()),
         })
     }
 
     /// All objects whose keys begin with `prefix`, but for the replicator's own.
-    pub(crate) async fn list(&self, prefix: &str) -> anyhow::Result<Vec<Object>> {
+    pub(crate) async fn list(&mut self, prefix: &str) -> anyhow::Result<Vec<Object>> {
         let mut listing = self.bucket.list(prefix).await?;
         let mut objects = Vec::new();
         while let Some(object) = listing.next().await? {

@@ -39,9 +39,9 @@ pub(crate) async fn command(args: &Restore) -> anyhow::Result<ExitCode> {
     logs::init(progress.bar());
     let halt = Halt::never();
     stop::on_signals(&halt, progress.bar());
-    let replica = Replica::connect(&args.replica, &halt).await?;
+    let mut replica = Replica::connect(&args.replica.settings(), &halt).await?;
 
-    let key = chosen(&replica, &args.dump, &patterns, args.quiet).await?;
+    let key = chosen(&mut replica, &args.dump, &patterns, args.quiet).await?;
     let address = replica.address(&key);
     let (object, dump) = open(&replica, &key, args.dump.entry.as_deref()).await?;
     let origin = Origin::of(dump.content, &dump.head);
@@ -58,7 +58,7 @@ pub(crate) async fn command(args: &Restore) -> anyhow::Result<ExitCode> {
 
 /// The key that was asked for, or the newest dump's.
 async fn chosen(
-    replica: &Replica,
+    replica: &mut Replica,
     args: &DumpArgs,
     patterns: &Patterns,
     quiet: bool,
@@ -66,7 +66,7 @@ async fn chosen(
     if let Some(key) = &args.key {
         return Ok(key.clone());
     }
-    let prefix = &replica.database_prefix;
+    let prefix = &replica.database_prefix.clone();
     let mut dumps: Vec<(Made, String)> = replica
         .list(prefix)
         .await?

@@ -5,6 +5,7 @@ mod downloads;
 mod downloads_cut;
 mod lists;
 mod refusals;
+mod rotation;
 mod runs;
 mod signals;
 mod usage;

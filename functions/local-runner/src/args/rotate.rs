@@ -1,0 +1,102 @@
+//! The flags of `local-runner rotate`.
+
+use bucket_copy::Settings;
+
+use super::replica::ReplicaArgs;
+
+const AFTER_ROTATE: &str = "Example, which only shows the plan:
+  local-runner rotate --destination-bucket my-company-backups \\
+    --database-bucket backup-my-environment-name \\
+    --keep-last 7 --keep-daily 14 --keep-weekly 8 --keep-monthly 12 --keep-yearly 3
+
+A rule keeps the newest dump of each of the last so many days, weeks, months or years
+that have one. Dumps whose keys differ in their dates alone are one series, and each
+series is judged by itself.
+
+Never deleted: the newest dump of a series, a series whose newest dump is older than
+--stale-after (its vendor may have stopped), what is under a legal hold or retention,
+what the vendor's bucket still has (the next run would copy it again), and whatever
+does not match --pattern.
+
+Exit codes:
+  0  the plan was shown, or carried out
+  1  it was not carried out, or not to its end; the error says why
+  2  an argument or a setting is wrong; nothing was sent";
+
+/// Delete old database dumps from your bucket, by a plan that it shows first
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_ROTATE)]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    replica: ReplicaArgs,
+    #[command(flatten)]
+    pub(crate) keep: KeepArgs,
+    /// The vendor's bucket of dumps: what it still has is kept
+    #[arg(
+        long,
+        env,
+        hide_env = true,
+        hide_env_values = true,
+        value_name = "BUCKET",
+        help_heading = "Source"
+    )]
+    database_bucket: Option<String>,
+    /// The vendor's region [default: the AWS configuration's]
+    #[arg(
+        long,
+        env,
+        hide_env = true,
+        hide_env_values = true,
+        value_name = "REGION",
+        help_heading = "Source"
+    )]
+    source_region: Option<String>,
+    /// The vendor's S3-compatible server [default: AWS]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "URL", help_heading = "Source")]
+    source_endpoint_url: Option<String>,
+    /// What dumps are called; may be repeated [default: *.sql, *.sql.*, *.dump, *.zip and the like]
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) pattern: Vec<String>,
+    /// Delete what the plan says
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Delete nothing if the plan would delete more than this share of the dumps, in per cent
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=99))]
+    pub(crate) at_most: u8,
+    /// Keep all of a series whose newest dump is older than this many days
+    #[arg(long, value_name = "DAYS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub(crate) stale_after: u16,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "What is kept")]
+#[group(required = true, multiple = true)]
+pub(crate) struct KeepArgs {
+    /// The newest so many dumps
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) keep_last: Option<usize>,
+    /// One a day, for so many days that have one
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) keep_daily: Option<usize>,
+    /// One a week (from Monday)
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) keep_weekly: Option<usize>,
+    /// One a month
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) keep_monthly: Option<usize>,
+    /// One a year
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) keep_yearly: Option<usize>,
+}
+
+impl Rotate {
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            database_bucket: self.database_bucket.clone().filter(|bucket| !bucket.trim().is_empty()),
+            source_region: self.source_region.clone(),
+            source_endpoint_url: self.source_endpoint_url.clone(),
+            source_credentials: Settings::read(|name| std::env::var(name).ok()).source_credentials,
+            ..self.replica.settings()
+        }
+    }
+}

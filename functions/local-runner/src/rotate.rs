@@ -1,0 +1,230 @@
+//! `local-runner rotate`: deletes old dumps from the customer's bucket, by a plan. The only
+//! DeleteObject of this project is here; the Lambda has no right to it.
+//!
+//! It names no version. Where the bucket keeps versions, the dump becomes an old one, which
+//! can be brought back until a lifecycle rule removes it, and what Object Lock holds cannot be
+//! removed at all. Where it keeps none, a deleted dump is gone.
+
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::types::{BucketVersioningStatus, ObjectLockLegalHoldStatus};
+use bucket_copy::fetch::{At, Bucket, Location, Object};
+use bucket_copy::{Clients, Halt, Settings};
+use jiff::{Timestamp, ToSpan};
+
+use crate::args::Rotate;
+use crate::dumps::{self, Made, Patterns};
+use crate::escape::escape;
+use crate::exit::Usage;
+use crate::logs;
+use crate::progress::{Manner, Progress};
+use crate::quantity::{bytes, count};
+use crate::replica::Replica;
+use crate::replicate::print;
+
+/// A dump, and what becomes of it.
+struct Row {
+    object: Object,
+    made: Made,
+    /// Why it is kept; empty: it is not.
+    kept: Vec<String>,
+}
+
+pub(crate) async fn command(args: &Rotate) -> anyhow::Result<ExitCode> {
+    let patterns = Patterns::new(&args.pattern).map_err(|_| Usage::Pattern(args.pattern.join("', '")))?;
+    logs::init(Progress::new(Manner::Quiet).bar());
+    let settings = args.settings();
+    let halt = Halt::never();
+    let mut replica = Replica::connect(&settings, &halt).await?;
+    let prefix = replica.database_prefix.clone();
+
+    let all = replica.list(&prefix).await?;
+    let there = all.len();
+    let dumps: Vec<Object> =
+        all.into_iter().filter(|object| patterns.match_key(&object.key[prefix.len()..])).collect();
+    let others = there - dumps.len();
+    let (mut rows, series) = judge(dumps, &prefix, args, Timestamp::now());
+    let at_vendor = at_vendor(&settings, &halt).await?;
+    for row in rows.iter_mut().filter(|row| row.kept.is_empty()) {
+        if at_vendor.as_ref().is_some_and(|keys| keys.contains(&row.object.key[prefix.len()..])) {
+            row.kept.push("still at the vendor".into());
+        } else if let Some(hold) = look_again(&replica, &row.object).await? {
+            row.kept.push(hold);
+        }
+    }
+
+    let doomed: Vec<&Row> = rows.iter().filter(|row| row.kept.is_empty()).collect();
+    let share = doomed.len() * 100 / rows.len().max(1);
+    let mut text = plan_lines(&rows, &prefix);
+    let size = |rows: &[&Row]| bytes(rows.iter().map(|row| row.object.size).sum());
+    text.push_str(&format!(
+        "\n{}: {} in {} series; keeps {}, deletes {} ({}, {share} % of them)\n",
+        replica.address(&prefix),
+        count(rows.len() as u64, "dump"),
+        series,
+        rows.len() - doomed.len(),
+        doomed.len(),
+        size(&doomed),
+    ));
+    if others > 0 {
+        text.push_str(&format!(
+            "{} there match no --pattern and are not touched\n",
+            count(others as u64, "object")
+        ));
+    }
+    if at_vendor.is_none() {
+        text.push_str(
+            "The vendor's bucket was not looked at (--database-bucket): what it still has, the next run copies again\n",
+        );
+    }
+    if !doomed.is_empty() {
+        text.push_str(versions(&replica).await);
+    }
+    if doomed.is_empty() || !args.apply {
+        text.push_str(match doomed.is_empty() {
+            true => "There is nothing to delete\n",
+            false => "Nothing was deleted: --apply does it\n",
+        });
+        print(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(&text)?;
+    if doomed.len() * 100 > rows.len() * usize::from(args.at_most) {
+        anyhow::bail!(
+            "the plan deletes more than {} % of the dumps: nothing was deleted; look at it again, then say --at-most {}",
+            args.at_most,
+            (share + 1).min(99)
+        );
+    }
+    apply(&replica, &doomed).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the rules say, series by series, the newest dump first; and how many series there are.
+fn judge(dumps: Vec<Object>, prefix: &str, args: &Rotate, now: Timestamp) -> (Vec<Row>, usize) {
+    let mut series: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    for object in dumps {
+        let key = &object.key[prefix.len()..];
+        let (name, made) = (dumps::series(key), Made::of(key, &object));
+        series.entry(name).or_default().push(Row { object, made, kept: Vec::new() });
+    }
+    let number = series.len();
+    let stale = now.checked_sub((i64::from(args.stale_after) * 24).hours()).unwrap_or(now);
+    let mut rows = Vec::new();
+    for mut dumps in series.into_values() {
+        dumps.sort_by(|a, b| (b.made.at, &b.object.key).cmp(&(a.made.at, &a.object.key)));
+        let made: Vec<Timestamp> = dumps.iter().map(|row| row.made.at).collect();
+        let is_stale = made.first().is_some_and(|newest| *newest < stale);
+        for (row, why) in dumps.iter_mut().zip(rules::kept(&made, &args.keep)) {
+            row.kept = why.into_iter().map(str::to_owned).collect();
+            if row.kept.is_empty() && is_stale {
+                row.kept.push("no newer dumps come".into());
+            }
+        }
+        rows.append(&mut dumps);
+    }
+    (rows, number)
+}
+
+/// The keys that the vendor's bucket has, if it is known.
+async fn at_vendor(settings: &Settings, halt: &Halt) -> anyhow::Result<Option<BTreeSet<String>>> {
+    let Some(bucket) = settings.database_bucket.clone() else { return Ok(None) };
+    let clients = Clients::connect(settings).await?;
+    let (at, client) = match clients.vendor {
+        Some(vendor) => (At::SourceWithVendorsKeys, vendor),
+        None => (At::Source, clients.source),
+    };
+    let location = Location { at, setting: "DATABASE_BUCKET", client, bucket };
+    let mut listing = Bucket::new(location, 1, halt)?.list("").await.context("nothing was deleted")?;
+    let mut keys = BTreeSet::new();
+    while let Some(object) = listing.next().await.context("nothing was deleted")? {
+        keys.insert(object.key);
+    }
+    Ok(Some(keys))
+}
+
+/// Why the object must stay, as it is now.
+async fn look_again(replica: &Replica, listed: &Object) -> anyhow::Result<Option<String>> {
+    let address = replica.address(&listed.key);
+    let head = replica.client.head_object().bucket(&replica.name).key(&listed.key);
+    let head = head.customize().config_override(patient()).send().await;
+    let head =
+        head.map_err(said).with_context(|| format!("cannot look at {address} again; it was not deleted"))?;
+    if head.e_tag().map(bucket_copy::ETag::parse).as_ref() != Some(&listed.etag) {
+        return Ok(Some("overwritten meanwhile".into()));
+    }
+    if head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On) {
+        return Ok(Some("under a legal hold".into()));
+    }
+    if let Some(until) = head.object_lock_retain_until_date()
+        && until.secs() > Timestamp::now().as_second()
+    {
+        return Ok(Some(format!("retained until {until}")));
+    }
+    Ok(None)
+}
+
+async fn apply(replica: &Replica, doomed: &[&Row]) -> anyhow::Result<()> {
+    let mut deleted = 0;
+    for row in doomed {
+        let address = replica.address(&row.object.key);
+        let done = || format!("{deleted} of {} were deleted before; run again to go on", doomed.len());
+        if let Some(why) = look_again(replica, &row.object).await.with_context(done)? {
+            print(&format!("kept     {address}  ({why})"))?;
+            continue;
+        }
+        let delete = replica.client.delete_object().bucket(&replica.name).key(&row.object.key);
+        // Of what was looked at, and nothing else.
+        let delete = delete.if_match(format!("\"{}\"", row.object.etag));
+        let answer = delete.customize().config_override(patient()).send().await;
+        answer.map_err(said).with_context(|| format!("cannot delete {address}; {}", done()))?;
+        deleted += 1;
+        print(&format!("deleted  {address}"))?;
+    }
+    print(&format!("Deleted {}.", count(deleted, "dump")))
+}
+
+/// What deleting means in this bucket.
+async fn versions(replica: &Replica) -> &'static str {
+    let asked = replica.client.get_bucket_versioning().bucket(&replica.name);
+    match asked.customize().config_override(patient()).send().await {
+        Ok(answer) if answer.status() == Some(&BucketVersioningStatus::Enabled) => {
+            "The bucket keeps versions: a deleted dump stays there as an old version, and can be brought back, until \
+             a lifecycle rule for noncurrent versions removes it\n"
+        }
+        Ok(_) => "The bucket keeps no versions: what is deleted is gone\n",
+        Err(_) => {
+            "Whether the bucket keeps versions is not known (allow s3:GetBucketVersioning): if not, what is deleted \
+             is gone\n"
+        }
+    }
+}
+
+fn plan_lines(rows: &[Row], prefix: &str) -> String {
+    let mut text = String::new();
+    for Row { object, made, kept } in rows {
+        let what = if kept.is_empty() { "delete" } else { "keep" };
+        let by = if made.by_key { "" } else { " (by S3's time)" };
+        let time = made.at.strftime("%Y-%m-%d %H:%M");
+        let why = if kept.is_empty() { String::new() } else { format!("  ({})", kept.join(", ")) };
+        let key = escape(&object.key[prefix.len()..]);
+        text.push_str(&format!("{what:<6}  {time}{by}  {:>9}  {key}{why}\n", bytes(object.size)));
+    }
+    text
+}
+
+/// The clients leave it to their users to try again.
+pub(crate) fn patient() -> aws_sdk_s3::config::Builder {
+    aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::standard().with_max_attempts(5))
+}
+
+/// What S3 said, in one line.
+pub(crate) fn said<E: std::error::Error + 'static>(error: E) -> anyhow::Error {
+    anyhow::anyhow!("{}", DisplayErrorContext(error))
+}
