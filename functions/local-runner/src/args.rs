@@ -8,9 +8,9 @@ mod ls;
 mod note;
 mod replica;
 mod replicate;
-mod verify;
 mod restore;
 mod rotate;
+mod verify;
 
 use clap::builder::styling::{AnsiColor, Styles};
 pub(crate) use doctor::Doctor;
@@ -19,9 +19,9 @@ pub(crate) use ls::Ls;
 pub(crate) use note::{Note, What};
 pub(crate) use replica::ReplicaArgs;
 pub(crate) use replicate::{OutputArgs, Replicate};
-pub(crate) use verify::{Output, Verify};
 pub(crate) use restore::{DumpArgs, Engine, Restore, ServerArgs};
 pub(crate) use rotate::{KeepArgs, Rotate};
+pub(crate) use verify::{Output, Verify};
 
 /// Copies what is new or changed from a vendor's S3 buckets into your own bucket.
 ///
