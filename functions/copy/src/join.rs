@@ -51,7 +51,7 @@ enum Kept {
 }
 
 enum Arrival {
-    Page(RangeId, usize, Result<Page, RunError>),
+    Page(RangeId, usize, Box<Result<Page, RunError>>),
     Kept(Boundaries),
 }
 
@@ -71,7 +71,7 @@ struct Side {
 
 enum Next {
     Asked,
-    Here(Page),
+    Here(Box<Page>),
     Failed(RunError),
     End,
 }
@@ -115,7 +115,7 @@ impl Join {
             // Whoever stops waiting here finds the page in its place next time.
             match self.arrivals.join_next().await {
                 None => return Ok(None),
-                Some(Ok(Arrival::Page(id, side, page))) => self.arrived(id, side, page),
+                Some(Ok(Arrival::Page(id, side, page))) => self.arrived(id, side, *page),
                 Some(Ok(Arrival::Kept(boundaries))) => {
                     self.keyspace.know(boundaries);
                     self.kept = Kept::Known;
@@ -176,7 +176,7 @@ impl Join {
                 if !self.keyspace.arrived(id, side, &mut page.entries, page.rest.is_some()) {
                     page.rest = None;
                 }
-                Next::Here(page)
+                Next::Here(Box::new(page))
             }
         };
     }
@@ -206,7 +206,7 @@ impl Join {
 }
 
 fn ask(arrivals: &mut JoinSet<Arrival>, id: RangeId, side: usize, pager: Pager) -> Next {
-    arrivals.spawn(async move { Arrival::Page(id, side, pager.fetch().await) });
+    arrivals.spawn(async move { Arrival::Page(id, side, Box::new(pager.fetch().await)) });
     Next::Asked
 }
 
