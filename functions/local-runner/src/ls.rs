@@ -25,7 +25,7 @@ pub(crate) async fn command(args: &Ls) -> anyhow::Result<ExitCode> {
     logs::init(progress.bar());
     let halt = Halt::never();
     stop::on_signals(&halt, progress.bar());
-    let clients = Clients::connect(&settings).await?;
+    let (clients, _) = replicator::secret::connect(&settings).await?;
 
     let mut listed = Listed::new(args.at);
     for name in [SourceName::Database, SourceName::Filesystem] {

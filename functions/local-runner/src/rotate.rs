@@ -15,7 +15,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::types::{BucketVersioningStatus, ObjectLockLegalHoldStatus};
 use bucket_copy::fetch::{At, Bucket, Location, Object};
-use bucket_copy::{Clients, Halt, Settings};
+use bucket_copy::{Halt, Settings};
 use jiff::{Timestamp, ToSpan};
 
 use crate::args::Rotate;
@@ -135,7 +135,7 @@ fn judge(dumps: Vec<Object>, prefix: &str, args: &Rotate, now: Timestamp) -> (Ve
 /// The keys that the vendor's bucket has, if it is known.
 async fn at_vendor(settings: &Settings, halt: &Halt) -> anyhow::Result<Option<BTreeSet<String>>> {
     let Some(bucket) = settings.database_bucket.clone() else { return Ok(None) };
-    let clients = Clients::connect(settings).await?;
+    let (clients, _) = replicator::secret::connect(settings).await?;
     let (at, client) = match clients.vendor {
         Some(vendor) => (At::SourceWithVendorsKeys, vendor),
         None => (At::Source, clients.source),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use bucket_copy::{Clients, Comparison, Finding, Halt, Observer, Plan, Request, Settings};
+use bucket_copy::{Comparison, Finding, Halt, Observer, Plan, Request, Settings};
 
 use crate::args::{Output, Verify};
 use crate::meter::Counts;
@@ -24,7 +24,7 @@ pub(crate) async fn run(settings: &Settings, request: &Request, output: Output) 
     logs::init(progress.bar());
     let halt = Halt::never();
     stop::on_signals(&halt, progress.bar());
-    let clients = Clients::connect(settings).await?;
+    let (clients, _) = replicator::secret::connect(settings).await?;
 
     let counts = progress.begin(plan.sources.len());
     let watch = Watch { counts, list: output.list };

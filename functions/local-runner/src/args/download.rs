@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use aws_sdk_s3::config::Credentials;
 use bucket_copy::fetch::{self, Location};
-use bucket_copy::{Clients, RunError, S3ErrorKind, Settings};
+use bucket_copy::{RunError, S3ErrorKind, Settings};
 
 use crate::exit::Usage;
 
@@ -176,7 +176,7 @@ impl Download {
                 *setting = Some(said.clone());
             }
         }
-        let clients = Clients::connect(&settings).await?;
+        let (clients, _) = replicator::secret::connect(&settings).await?;
         let given = |bucket: Option<String>| bucket.ok_or(Usage::WhichBucket);
         Ok(match at {
             At::Vendor => Location {
