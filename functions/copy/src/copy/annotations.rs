@@ -162,8 +162,8 @@ impl Job {
 
     /// Goes on without, where a right is missing and that is allowed.
     fn left_behind(&self, error: S3Error, side: &Side) -> Result<Lack, CopyError> {
-        // The vendor's keys may read them, but few objects have any: they are no reason to stream.
-        if error.kind == S3ErrorKind::AccessDenied && self.annotations == Carry::Auto {
+        let others = self.may_switch && !self.streams();
+        if error.kind == S3ErrorKind::AccessDenied && self.annotations == Carry::Auto && !others {
             let because = format!("{error}; {}", side.remedy(&error).text);
             tracing::warn!(source = %self.name, because, "copying without annotations");
             return Ok(self.learned.learn_unread(Lack { property: Property::Annotations, because }));

@@ -183,13 +183,10 @@ impl Job {
         self.learned.checksums.load(Relaxed)
     }
 
-    /// Whether an error says that they must.
+    /// Whether an error says that they must, and that was not known.
     pub(super) fn learn_checksums(&self, error: &S3Error) -> bool {
         let demanded = error.kind == S3ErrorKind::Refused && error.message.contains("Content-MD5");
-        if demanded {
-            self.learned.checksums.store(true, Relaxed);
-        }
-        demanded
+        demanded && !self.learned.checksums.swap(true, Relaxed)
     }
 
     /// The tags to write, or why there are none.
