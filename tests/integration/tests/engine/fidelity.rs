@@ -95,7 +95,6 @@ const ROWS: &[Row] = &[
     header!("Content-Language", content_language, "fr"),
     header!("Content-Disposition", content_disposition, "attachment; filename=\"d ump.sql\""),
     header!("Cache-Control", cache_control, "max-age=60"),
-    header!("Expires that is no date", expires, "2 weeks, or never"),
     header!("Expires", expires, "Wed, 21 Oct 2026 07:28:00 GMT"),
     row(
         "tags",
