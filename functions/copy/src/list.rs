@@ -22,23 +22,8 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     pub(crate) etag: ETag,
     pub(crate) modified: Timestamp,
-    pub(crate) archived: Archived,
-}
-
-/// Whether an object is in an archive, with no restored copy to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Archived {
-    No,
-    Yes,
-    /// A restore was asked for.
-    Restoring,
-}
-
-impl Archived {
-    /// Whether it can be read now.
-    pub(crate) fn is_readable(self) -> bool {
-        self == Self::No
-    }
+    /// In an archive tier, with no restored copy to read.
+    pub(crate) archived: bool,
 }
 
 impl AsRef<str> for Entry {
@@ -251,20 +236,15 @@ pub(crate) fn key(object: &Object, encoded: bool) -> Option<String> {
 fn entry(key: String, object: &Object) -> Entry {
     let in_archive =
         matches!(object.storage_class(), Some(ObjectStorageClass::Glacier | ObjectStorageClass::DeepArchive));
-    let status = object.restore_status();
-    let restoring = status.is_some_and(|status| status.is_restore_in_progress() == Some(true));
-    let restored = status.is_some_and(|status| status.restore_expiry_date().is_some());
-    let archived = match (in_archive, restoring, restored) {
-        (false, ..) | (_, false, true) => Archived::No,
-        (_, true, _) => Archived::Restoring,
-        _ => Archived::Yes,
-    };
+    let restored = object.restore_status().is_some_and(|status| {
+        status.is_restore_in_progress() != Some(true) && status.restore_expiry_date().is_some()
+    });
     Entry {
         key,
         size: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
         etag: ETag::parse(object.e_tag().unwrap_or_default()),
         modified: object.last_modified().map(timestamp).unwrap_or_default(),
-        archived,
+        archived: in_archive && !restored,
     }
 }
 

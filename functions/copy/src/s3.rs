@@ -220,6 +220,8 @@ pub(crate) struct Caller {
     /// How long a request may take, besides the time its bytes need; how long a body may rest.
     pub(crate) patience: Duration,
     tries: u32,
+    /// Whoever sends holds a place in flight already.
+    admitted: bool,
 }
 
 impl Caller {
@@ -237,6 +239,7 @@ impl Caller {
             streams: Arc::new(Semaphore::new(most)),
             patience,
             tries: TRIES,
+            admitted: false,
         }
     }
 
@@ -248,6 +251,12 @@ impl Caller {
     /// For the requests after it.
     pub(crate) fn seasoned(&self) -> Self {
         Self { tries: TRIES, ..self.clone() }
+    }
+
+    /// For a request in the midst of an attempt, which holds a place in flight: waiting there
+    /// for another would, with all places taken by such, end with the patience of all.
+    pub(crate) fn admitted(&self) -> Self {
+        Self { tries: 1, admitted: true, ..self.clone() }
     }
 
     /// For what a run can do without.
@@ -321,7 +330,10 @@ impl Caller {
         loop {
             tries += 1;
             let admitted = async {
-                let _permit = self.pace.admit().await;
+                let _permit = match self.admitted {
+                    true => None,
+                    false => Some(self.pace.admit().await),
+                };
                 // It waited for its place until there was no time to begin an object.
                 if tries == 1 && operation.begins_an_object() && self.halt.is_draining() {
                     return Err(stopped(operation));

@@ -2,7 +2,6 @@
 //! ANSI sequences that `anstream` strips where they do not belong.
 
 pub(crate) mod failures;
-mod notes;
 pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
@@ -44,7 +43,6 @@ pub(crate) fn render(report: &Report) -> String {
             row.write(&mut text, widths);
         }
         failures::write(&mut text, source);
-        notes::write(&mut text, source);
         text.push('\n');
     }
     text.push_str(&verdict(report));

@@ -33,8 +33,7 @@ operations! {
     HeadObject, GetObject, PutObject, CopyObject, DeleteObject, DeleteObjects,
     GetObjectAttributes, GetObjectTagging, PutObjectTagging, DeleteObjectTagging,
     CreateMultipartUpload, UploadPart, UploadPartCopy, CompleteMultipartUpload,
-    AbortMultipartUpload, ListParts,
-    ListObjectAnnotations, GetObjectAnnotation, PutObjectAnnotation, Other,
+    AbortMultipartUpload, ListParts, Other,
 }
 
 impl Operation {
@@ -87,9 +86,6 @@ impl Operation {
         match *method {
             Method::HEAD => Self::HeadObject,
             Method::GET if has("uploadId") => Self::ListParts,
-            Method::GET if has("annotationName") => Self::GetObjectAnnotation,
-            Method::GET if has("annotation") => Self::ListObjectAnnotations,
-            Method::PUT if has("annotation") => Self::PutObjectAnnotation,
             Method::GET if has("tagging") => Self::GetObjectTagging,
             Method::GET if has("attributes") => Self::GetObjectAttributes,
             Method::GET if names_a_subresource(query) => Self::Other,
@@ -119,7 +115,6 @@ impl Operation {
                 | Self::DeleteObject
                 | Self::DeleteObjects
                 | Self::PutObjectTagging
-                | Self::PutObjectAnnotation
                 | Self::DeleteObjectTagging
                 | Self::CreateMultipartUpload
                 | Self::UploadPart

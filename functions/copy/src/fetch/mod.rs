@@ -280,7 +280,7 @@ impl Objects {
             size: entry.size,
             etag: entry.etag,
             modified: entry.modified,
-            archived: !entry.archived.is_readable(),
+            archived: entry.archived,
         }))
     }
 }

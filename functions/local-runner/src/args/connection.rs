@@ -33,13 +33,6 @@ pub(crate) struct SourceArgs {
         allow_negative_numbers = true
     )]
     memory_limit_mib: Option<String>,
-    /// `copy`, `skip`, or `auto`: copied, and left behind where the right to them is missing,
-    /// which the report then says [default: auto]
-    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "HOW")]
-    tags: Option<String>,
-    /// Likewise [default: auto]
-    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "HOW")]
-    annotations: Option<String>,
     /// Refuse source buckets of any other account
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ID")]
     source_bucket_owner: Option<String>,
@@ -82,8 +75,6 @@ pub(crate) fn settings(source: &SourceArgs, destination: &DestinationArgs) -> Se
         database_bucket: source.database_bucket.clone(),
         filesystem_bucket: source.filesystem_bucket.clone(),
         transfer: source.transfer.clone(),
-        tags: source.tags.clone(),
-        annotations: source.annotations.clone(),
         // Never a flag: everybody on a machine sees its processes' arguments.
         source_credentials: environment.source_credentials,
         source_credentials_secret: environment.source_credentials_secret,
