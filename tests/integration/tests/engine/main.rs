@@ -5,7 +5,6 @@ mod changes;
 mod faults;
 mod fidelity;
 mod fixture;
-mod lacks;
 mod listing;
 mod model;
 mod multipart;
