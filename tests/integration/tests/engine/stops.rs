@@ -142,14 +142,14 @@ async fn an_upload_whose_opening_hangs_does_not_hold_up_a_stopped_run() {
 /// in this run or any other.
 #[tokio::test]
 async fn a_run_that_cannot_copy_all_large_objects_finishes_some() {
-    let mut fixture = Fixture::with(slow_copies(Duration::from_millis(50))).await;
+    let mut fixture = Fixture::with(slow_copies(Duration::from_millis(200))).await;
     fixture.settings.max_in_flight = Some("16".into());
     for index in 0..16 {
         let object = Object::new(bytes(index, 100 * MIB)).with_part_size(5 * MIB);
         fixture.sim.state().put(VENDOR, &format!("{index:02}"), object);
     }
-    // 320 parts, 16 at a time, 50 ms each: 1 s.
-    let deadline = Instant::now() + Duration::from_millis(700);
+    // 320 parts, 16 at a time, 200 ms each: 4 s.
+    let deadline = Instant::now() + Duration::from_millis(3_000);
     let report = fixture.try_run(&Halt::at(deadline), Arc::new(())).await.expect("a report");
     assert_eq!(report.status, Status::Stopped);
     assert!(report.sources[0].copied.objects >= 2, "{report:#?}");

@@ -89,7 +89,9 @@ impl Server {
         let page = list.send().await?;
         assert_ne!(page.is_truncated(), Some(true), "more than a page");
         let decode = |key: &str| Ok(percent_decode_str(&key.replace('+', " ")).decode_utf8()?.into_owned());
-        page.contents().iter().filter_map(|object| object.key()).map(decode).collect()
+        // Every run keeps its report beside the copies.
+        let keys = page.contents().iter().filter_map(|object| object.key());
+        keys.filter(|key| !key.starts_with(".replicator/reports/")).map(decode).collect()
     }
 }
 
