@@ -180,7 +180,7 @@ fn the_demonstration_tells_its_story() {
             "1 changed; verified by ETag",
             "only at destination      1",
             "3. Nothing has changed since",
-            ": 10 ListObjectsV2\n",
+            " ListObjectsV2, 1 GetObject\n",
             "local-runner replicate --dry-run",
         ],
     );
