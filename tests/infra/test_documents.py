@@ -17,7 +17,7 @@ from samcli.commands.deploy.command import cli as sam_deploy
 from template import ACCOUNT, REGION, ROOT
 from test_stack import NEEDED, REFUSED, deploy, moto, stack  # noqa: F401
 
-DOCUMENTS = ["infra/operating.md", "infra/cargo-lambda/README.md", "README.md"]
+DOCUMENTS = ["infra/operating.md", "infra/cargo-lambda/README.md", "README.md", "README.fr.md"]
 #: Of every command of the AWS CLI.
 GLOBAL = {"region", "query", "output", "cli-read-timeout", "cli-binary-format", "cli-input-json"}
 #: What the AWS CLI has beside the services' own operations.
@@ -66,7 +66,7 @@ def test_every_aws_command_in_the_documents_exists(document):
         check(command)
 
 
-@pytest.mark.parametrize("document", ["infra/operating.md", "samconfig.toml"])
+@pytest.mark.parametrize("document", ["infra/operating.md", "samconfig.toml", "README.md"])
 def test_every_sam_command_in_the_documents_exists(document):
     text = re.sub(r"^#", "", (ROOT / document).read_text(), flags=re.MULTILINE)
     found = commands(text.replace(" && ", "\n"), "sam")
