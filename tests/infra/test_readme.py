@@ -86,7 +86,8 @@ def test_every_page_that_is_led_to_exists(text):
 
 @BOTH
 def test_every_setting_is_explained_and_no_other(text):
-    explained = [name for row in table_of(text, "DATABASE_BUCKET") for name in re.findall(r"`(\w+)`", row[0])]
+    rows = table_of(text, "DATABASE_BUCKET")
+    explained = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
     assert len(explained) == len(set(explained))
     assert set(explained) == template.settings_read_by_the_code()
 
@@ -215,7 +216,8 @@ def test_the_costs_are_computed(text):
 
 
 def test_the_pictures_differ_in_their_words_alone():
-    pictures = [ElementTree.parse(ROOT / "infra" / name) for name in ("overview.svg", "overview.fr.svg")]
+    files = ("overview.svg", "overview.fr.svg")
+    pictures = [ElementTree.parse(ROOT / "infra" / file) for file in files]
     english, french = (list(picture.getroot().iter()) for picture in pictures)
     name = "{http://www.w3.org/2000/svg}"
     for one, other in zip(english, french, strict=True):
