@@ -215,6 +215,13 @@ def test_the_costs_are_computed(text):
         ], objects
 
 
+@BOTH
+def test_the_alarms_to_pay_for_are_counted(text):
+    resources = template.source()["Resources"].values()
+    alarms = [each for each in resources if each["Type"] == "AWS::CloudWatch::Alarm"]
+    assert re.findall(r"(\d+) alarme?s", text) == [str(len(alarms))]
+
+
 def test_the_pictures_differ_in_their_words_alone():
     files = ("overview.svg", "overview.fr.svg")
     pictures = [ElementTree.parse(ROOT / "infra" / file) for file in files]
