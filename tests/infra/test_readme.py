@@ -11,11 +11,13 @@ import pytest
 import template
 import tomlkit
 from template import ROOT
-from test_documents import commands
+from test_documents import commands, errors_of_the_code
 from test_stack import deploy, moto, stack  # noqa: F401
 
 ENGLISH = (ROOT / "README.md").read_text()
 FRENCH = (ROOT / "README.fr.md").read_text()
+#: A name of the template's, alone or with its value.
+PARAMETER = r'"?([A-Z][a-z]+(?:[A-Z][A-Za-z]*)*)(?:=\w+")?'
 BOTH = pytest.mark.parametrize("text", [ENGLISH, FRENCH], ids=["english", "french"])
 
 
@@ -89,7 +91,17 @@ def test_every_setting_is_explained_and_no_other(text):
     rows = table_of(text, "DATABASE_BUCKET")
     explained = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
     assert len(explained) == len(set(explained))
+    # In README.md and in README.fr.md.
     assert set(explained) == template.settings_read_by_the_code()
+
+
+@BOTH
+def test_every_parameter_and_output_that_is_named_is_the_templates(text):
+    named = {found[1] for span in spans(text) if (found := re.fullmatch(PARAMETER, span))}
+    written = template.source()
+    known = {*written["Parameters"], *written["Outputs"], *errors_of_the_code(), "Principal"}
+    assert len(named) > 8
+    assert named <= known, named - known
 
 
 @BOTH

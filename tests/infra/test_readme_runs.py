@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from measure import free_port, release_binary, server, tool
 from template import ROOT
 from test_documents import commands
-from test_readme import ENGLISH, blocks, tables
+from test_readme import ENGLISH, blocks, table_of, tables
 
 OBJECTS = 100_000
 
@@ -40,6 +41,15 @@ def test_local_runner_takes_every_command_of_the_documents():
     for command in found:
         done = local_runner(*command[1:], "--help")
         assert done.returncode == 0, f"{shlex.join(command)}\n{done.stderr}"
+
+
+def test_every_setting_is_a_flag_unless_the_page_says_otherwise():
+    flags = local_runner("replicate", "--help").stdout
+    for names, meaning, _ in table_of(ENGLISH, "DATABASE_BUCKET"):
+        for name in re.findall(r"`(\w+)`", names):
+            flag = f"--{name.lower().replace('_', '-')} "
+            none = "no flag" in meaning or meaning.startswith("of the function")
+            assert (flag in flags) != none, name
 
 
 def block(holding: str) -> str:
