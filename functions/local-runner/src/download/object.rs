@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bucket_copy::Failure;
-use bucket_copy::fetch::{
-    Bucket, Evidence, FetchError, Judge, Object, Proof, Sink, Verdict, crc64nvme, crc64nvme_joined,
-};
+use bucket_copy::fetch::{Bucket, Crc64Nvme, Evidence, FetchError, Judge, Object, Proof, Sink, Verdict};
 use futures_util::{TryStreamExt, stream};
 use tokio::task::spawn_blocking;
 
@@ -92,10 +90,12 @@ impl Job {
             };
             let again = attempts < ATTEMPTS;
             match ended {
-                Ended::Overwritten if again => match self.bucket.look_up(&object.key).await {
-                    Ok((now, _)) => object = now,
-                    Err(error) => return Err(refused(error)),
-                },
+                Ended::Overwritten if again => {
+                    match self.bucket.look_up(&object.key, object.version.as_deref()).await {
+                        Ok((now, _)) => object = now,
+                        Err(error) => return Err(refused(error)),
+                    }
+                }
                 Ended::Damaged(_) if again => {}
                 Ended::Overwritten => {
                     return Err(Unfinished::Failed(failure(
@@ -142,7 +142,7 @@ impl Job {
 
     /// In pieces, of which those are got that are missing.
     async fn large(&self, object: &mut Object, path: &Path, before: Existing) -> Result<Proof, Ended> {
-        let (now, evidence) = self.bucket.look_up(&object.key).await?;
+        let (now, evidence) = self.bucket.look_up(&object.key, object.version.as_deref()).await?;
         if now.etag != object.etag || now.size != object.size {
             // Its new size may make it a small one.
             *object = now;
@@ -157,16 +157,14 @@ impl Job {
             let begin = |_: &Evidence| Stretch {
                 file: Arc::clone(&shared.file),
                 at: range.start,
-                crc: crc64nvme(b""),
-                buffer: Vec::with_capacity(FLUSH),
+                crc: Crc64Nvme::default(),
             };
-            let mut stretch = self.bucket.get(got, Some(range.clone()), begin).await?;
-            stretch.flush().await?;
-            let (partial, crc, file) = (Arc::clone(shared), stretch.crc, stretch.file);
+            let Stretch { crc, file, .. } = self.bucket.get(got, Some(range.clone()), begin).await?;
+            let partial = Arc::clone(shared);
             blocking(move || {
                 // A piece is noted when a crash cannot take it any more.
                 file.sync_data()?;
-                partial.note(piece, crc)
+                partial.note(piece, crc.value())
             })
             .await?;
             self.counts.moved(range.end - range.start);
@@ -304,33 +302,16 @@ impl Writer {
 struct Stretch {
     file: Arc<File>,
     at: u64,
-    crc: u64,
-    buffer: Vec<u8>,
+    crc: Crc64Nvme,
 }
 
 impl Sink for Stretch {
+    /// On the spot: what comes in one read of the network is in the cache's reach still, and
+    /// goes to the system's own. To hand it to a thread that may wait for a disk takes longer.
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if !self.buffer.is_empty() && self.buffer.len() + bytes.len() > FLUSH {
-            self.flush().await?;
-        }
-        self.buffer.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
-impl Stretch {
-    async fn flush(&mut self) -> io::Result<()> {
-        let (file, at, buffer) = (Arc::clone(&self.file), self.at, std::mem::take(&mut self.buffer));
-        let (crc, mut buffer) = blocking(move || {
-            write_at(&file, &buffer, at)?;
-            Ok::<_, io::Error>((crc64nvme(&buffer), buffer))
-        })
-        .await?;
-        let length = buffer.len() as u64;
-        self.crc = crc64nvme_joined(self.crc, crc, length);
-        self.at += length;
-        buffer.clear();
-        self.buffer = buffer;
+        write_at(&self.file, bytes, self.at)?;
+        self.crc.update(bytes);
+        self.at += bytes.len() as u64;
         Ok(())
     }
 }

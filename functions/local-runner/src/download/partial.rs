@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bucket_copy::fetch::{Judge, Object, crc64nvme, crc64nvme_joined};
+use bucket_copy::fetch::{Crc64Nvme, Judge, Object};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
@@ -167,10 +167,9 @@ impl Partial {
     }
 
     fn crc(&self, piece: usize) -> io::Result<u64> {
-        let mut crc = crc64nvme(b"");
-        let range = self.range(piece);
-        self.read(range, |bytes| crc = crc64nvme_joined(crc, crc64nvme(bytes), bytes.len() as u64))?;
-        Ok(crc)
+        let mut crc = Crc64Nvme::default();
+        self.read(self.range(piece), |bytes| crc.update(bytes))?;
+        Ok(crc.value())
     }
 
     /// Only while nothing is being written: reading moves the file's position.
