@@ -12,20 +12,20 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::error::DisplayErrorContext;
-use aws_sdk_s3::types::{BucketVersioningStatus, ObjectLockLegalHoldStatus};
-use bucket_copy::fetch::{At, Bucket, Location, Object};
-use bucket_copy::{Halt, Settings};
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::ObjectLockLegalHoldStatus;
+use bucket_copy::fetch::{Object, Versioning};
+use bucket_copy::{Halt, SourceName};
 use jiff::{Timestamp, ToSpan};
 
-use crate::args::Rotate;
+use crate::args::{At, Rotate};
+use crate::backups::{Backups, Sides};
 use crate::dumps::{self, Made, Patterns};
 use crate::escape::escape;
 use crate::exit::Usage;
 use crate::logs;
 use crate::progress::{Manner, Progress};
 use crate::quantity::{bytes, count};
-use crate::replica::Replica;
 use crate::replicate::print;
 
 /// A dump, and what becomes of it.
@@ -39,22 +39,23 @@ struct Row {
 pub(crate) async fn command(args: &Rotate) -> anyhow::Result<ExitCode> {
     let patterns = Patterns::new(&args.pattern).map_err(|_| Usage::Pattern(args.pattern.join("', '")))?;
     logs::init(Progress::new(Manner::Quiet).bar());
-    let settings = args.settings();
     let halt = Halt::never();
-    let mut replica = Replica::connect(&settings, &halt).await?;
-    let prefix = replica.database_prefix.clone();
+    let sides = Sides::connect(args.settings()).await?;
+    let mut replica = sides.get(At::Destination, SourceName::Database, &halt)?;
+    let prefix = replica.prefix.clone();
 
-    let all = replica.list(&prefix).await?;
+    let all = replica.list(None).await?;
     let there = all.len();
     let dumps: Vec<Object> =
         all.into_iter().filter(|object| patterns.match_key(&object.key[prefix.len()..])).collect();
     let others = there - dumps.len();
     let (mut rows, series) = judge(dumps, &prefix, args, Timestamp::now());
-    let at_vendor = at_vendor(&settings, &halt).await?;
+    let at_vendor = at_vendor(&sides, &halt).await?;
+    let holder = Holder::new(&replica).await?;
     for row in rows.iter_mut().filter(|row| row.kept.is_empty()) {
         if at_vendor.as_ref().is_some_and(|keys| keys.contains(&row.object.key[prefix.len()..])) {
             row.kept.push("still at the vendor".into());
-        } else if let Some(hold) = look_again(&replica, &row.object).await? {
+        } else if let Some(hold) = holder.look_again(&row.object).await? {
             row.kept.push(hold);
         }
     }
@@ -102,7 +103,7 @@ pub(crate) async fn command(args: &Rotate) -> anyhow::Result<ExitCode> {
             (share + 1).min(99)
         );
     }
-    apply(&replica, &doomed).await?;
+    apply(&holder, &doomed).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -133,15 +134,9 @@ fn judge(dumps: Vec<Object>, prefix: &str, args: &Rotate, now: Timestamp) -> (Ve
 }
 
 /// The keys that the vendor's bucket has, if it is known.
-async fn at_vendor(settings: &Settings, halt: &Halt) -> anyhow::Result<Option<BTreeSet<String>>> {
-    let Some(bucket) = settings.database_bucket.clone() else { return Ok(None) };
-    let (clients, _) = replicator::secret::connect(settings).await?;
-    let (at, client) = match clients.vendor {
-        Some(vendor) => (At::SourceWithVendorsKeys, vendor),
-        None => (At::Source, clients.source),
-    };
-    let location = Location { at, setting: "DATABASE_BUCKET", client, bucket };
-    let mut listing = Bucket::new(location, 1, halt)?.list("").await.context("nothing was deleted")?;
+async fn at_vendor(sides: &Sides, halt: &Halt) -> anyhow::Result<Option<BTreeSet<String>>> {
+    let Some(mut vendor) = sides.find(At::Vendor, SourceName::Database, halt)? else { return Ok(None) };
+    let mut listing = vendor.bucket.list("").await.context("nothing was deleted")?;
     let mut keys = BTreeSet::new();
     while let Some(object) = listing.next().await.context("nothing was deleted")? {
         keys.insert(object.key);
@@ -149,33 +144,94 @@ async fn at_vendor(settings: &Settings, halt: &Halt) -> anyhow::Result<Option<BT
     Ok(Some(keys))
 }
 
-/// Why the object must stay, as it is now.
-async fn look_again(replica: &Replica, listed: &Object) -> anyhow::Result<Option<String>> {
-    let address = replica.address(&listed.key);
-    let head = replica.client.head_object().bucket(&replica.name).key(&listed.key);
-    let head = head.customize().config_override(patient()).send().await;
-    let head =
-        head.map_err(said).with_context(|| format!("cannot look at {address} again; it was not deleted"))?;
-    if head.e_tag().map(bucket_copy::ETag::parse).as_ref() != Some(&listed.etag) {
-        return Ok(Some("overwritten meanwhile".into()));
-    }
-    if head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On) {
-        return Ok(Some("under a legal hold".into()));
-    }
-    if let Some(until) = head.object_lock_retain_until_date()
-        && until.secs() > Timestamp::now().as_second()
-    {
-        return Ok(Some(format!("retained until {until}")));
-    }
-    Ok(None)
+/// Looks at what is to be deleted.
+struct Holder<'a> {
+    replica: &'a Backups,
+    /// Whether the bucket can protect objects.
+    locks: bool,
 }
 
-async fn apply(replica: &Replica, doomed: &[&Row]) -> anyhow::Result<()> {
+impl<'a> Holder<'a> {
+    async fn new(replica: &'a Backups) -> anyhow::Result<Self> {
+        let asked = replica.client.get_object_lock_configuration().bucket(&replica.name);
+        let locks = match asked.customize().config_override(patient()).send().await {
+            Ok(_) => true,
+            Err(error) => match error.code() {
+                Some("ObjectLockConfigurationNotFoundError" | "NotImplemented") => false,
+                // It may: each object is asked.
+                Some("AccessDenied") => true,
+                _ => {
+                    return Err(
+                        said(error).context(format!("cannot ask s3://{} for Object Lock", replica.name))
+                    );
+                }
+            },
+        };
+        Ok(Self { replica, locks })
+    }
+
+    /// Why the object must stay, as it is now.
+    async fn look_again(&self, listed: &Object) -> anyhow::Result<Option<String>> {
+        let Self { replica: Backups { client, name, .. }, locks } = self;
+        let address = self.replica.address(&listed.key);
+        let head = client.head_object().bucket(name).key(&listed.key);
+        let head = head.customize().config_override(patient()).send().await;
+        let head = head
+            .map_err(said)
+            .with_context(|| format!("cannot look at {address} again; it was not deleted"))?;
+        if head.e_tag().map(bucket_copy::ETag::parse).as_ref() != Some(&listed.etag) {
+            return Ok(Some("overwritten meanwhile".into()));
+        }
+        if !locks {
+            return Ok(None);
+        }
+        // The answer to a HEAD is silent on protection where the right to see it is missing.
+        let unseen = || {
+            format!(
+                "cannot see whether {address} is protected; it was not deleted: allow s3:GetObjectLegalHold and \
+                 s3:GetObjectRetention"
+            )
+        };
+        let hold = client.get_object_legal_hold().bucket(name).key(&listed.key);
+        let hold = hold.customize().config_override(patient()).send().await;
+        let hold = unless_none(hold).with_context(unseen)?.and_then(|answer| answer.legal_hold);
+        if hold.is_some_and(|hold| hold.status() == Some(&ObjectLockLegalHoldStatus::On)) {
+            return Ok(Some("under a legal hold".into()));
+        }
+        let retention = client.get_object_retention().bucket(name).key(&listed.key);
+        let retention = retention.customize().config_override(patient()).send().await;
+        let retention = unless_none(retention).with_context(unseen)?.and_then(|answer| answer.retention);
+        if let Some(until) = retention.and_then(|retention| retention.retain_until_date)
+            && until.secs() > Timestamp::now().as_second()
+        {
+            return Ok(Some(format!("retained until {until}")));
+        }
+        Ok(None)
+    }
+}
+
+/// An answer, or `None` where S3 says that there is no protection.
+fn unless_none<T, E>(answer: Result<T, SdkError<E>>) -> anyhow::Result<Option<T>>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        // The latter of a bucket without Object Lock.
+        Err(error) if matches!(error.code(), Some("NoSuchObjectLockConfiguration" | "InvalidRequest")) => {
+            Ok(None)
+        }
+        Err(error) => Err(said(error)),
+    }
+}
+
+async fn apply(holder: &Holder<'_>, doomed: &[&Row]) -> anyhow::Result<()> {
+    let replica = holder.replica;
     let mut deleted = 0;
     for row in doomed {
         let address = replica.address(&row.object.key);
         let done = || format!("{deleted} of {} were deleted before; run again to go on", doomed.len());
-        if let Some(why) = look_again(replica, &row.object).await.with_context(done)? {
+        if let Some(why) = holder.look_again(&row.object).await.with_context(done)? {
             print(&format!("kept     {address}  ({why})"))?;
             continue;
         }
@@ -191,14 +247,15 @@ async fn apply(replica: &Replica, doomed: &[&Row]) -> anyhow::Result<()> {
 }
 
 /// What deleting means in this bucket.
-async fn versions(replica: &Replica) -> &'static str {
-    let asked = replica.client.get_bucket_versioning().bucket(&replica.name);
-    match asked.customize().config_override(patient()).send().await {
-        Ok(answer) if answer.status() == Some(&BucketVersioningStatus::Enabled) => {
+async fn versions(replica: &Backups) -> &'static str {
+    match replica.bucket.versioning().await {
+        Ok(Versioning::Enabled) => {
             "The bucket keeps versions: a deleted dump stays there as an old version, and can be brought back, until \
              a lifecycle rule for noncurrent versions removes it\n"
         }
-        Ok(_) => "The bucket keeps no versions: what is deleted is gone\n",
+        Ok(Versioning::Suspended | Versioning::Never) => {
+            "The bucket keeps no versions: what is deleted is gone\n"
+        }
         Err(_) => {
             "Whether the bucket keeps versions is not known (allow s3:GetBucketVersioning): if not, what is deleted \
              is gone\n"
