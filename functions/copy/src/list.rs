@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::types::{EncodingType, Object, ObjectStorageClass, OptionalObjectAttributes};
+use aws_sdk_s3::types::{EncodingType, Object, OptionalObjectAttributes, RestoreStatus};
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use tokio::task::JoinHandle;
@@ -183,12 +183,7 @@ impl Pager {
     }
 
     fn failed(&self, source: S3Error) -> RunError {
-        RunError::List {
-            side: self.side.name,
-            bucket: self.side.bucket.clone(),
-            remedy: self.side.remedy(&source),
-            source: Box::new(source),
-        }
+        self.side.not_listed(source)
     }
 
     fn not_s3(&self, message: &str) -> S3Error {
@@ -225,7 +220,10 @@ fn goes_on(page: &ListObjectsV2Output) -> bool {
 /// In `encoding-type=url`, `+` stands for a space. A server that does not know the encoding
 /// does not name it in its answer either.
 pub(crate) fn key(object: &Object, encoded: bool) -> Option<String> {
-    let key = object.key()?;
+    decoded(object.key()?, encoded)
+}
+
+pub(crate) fn decoded(key: &str, encoded: bool) -> Option<String> {
     if !encoded || !key.contains(['+', '%']) {
         return Some(key.to_owned());
     }
@@ -234,18 +232,21 @@ pub(crate) fn key(object: &Object, encoded: bool) -> Option<String> {
 }
 
 fn entry(key: String, object: &Object) -> Entry {
-    let in_archive =
-        matches!(object.storage_class(), Some(ObjectStorageClass::Glacier | ObjectStorageClass::DeepArchive));
-    let restored = object.restore_status().is_some_and(|status| {
-        status.is_restore_in_progress() != Some(true) && status.restore_expiry_date().is_some()
-    });
     Entry {
         key,
         size: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
         etag: ETag::parse(object.e_tag().unwrap_or_default()),
         modified: object.last_modified().map(timestamp).unwrap_or_default(),
-        archived: in_archive && !restored,
+        archived: archived(object.storage_class().map(|class| class.as_str()), object.restore_status()),
     }
+}
+
+/// In an archive tier, with no restored copy to read.
+pub(crate) fn archived(class: Option<&str>, restore: Option<&RestoreStatus>) -> bool {
+    let restored = restore.is_some_and(|status| {
+        status.is_restore_in_progress() != Some(true) && status.restore_expiry_date().is_some()
+    });
+    matches!(class, Some("GLACIER" | "DEEP_ARCHIVE")) && !restored
 }
 
 /// S3's times are between 2006 and 9999; the conversion cannot fail on them.

@@ -31,10 +31,12 @@ pub enum Operation {
     AbortMultipartUpload,
     ListMultipartUploads,
     ListParts,
+    ListObjectVersions,
+    GetBucketVersioning,
 }
 
 impl Operation {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::ListObjectsV2,
         Self::HeadObject,
         Self::GetObjectTagging,
@@ -48,13 +50,17 @@ impl Operation {
         Self::AbortMultipartUpload,
         Self::ListMultipartUploads,
         Self::ListParts,
+        Self::ListObjectVersions,
+        Self::GetBucketVersioning,
     ];
 
     /// USD a request, in us-east-1 for STANDARD. Source: Amazon S3 pricing.
     #[must_use]
     pub fn price(self) -> f64 {
         match self {
-            Self::HeadObject | Self::GetObject | Self::GetObjectTagging => 0.0004 / 1_000.0,
+            Self::HeadObject | Self::GetObject | Self::GetObjectTagging | Self::GetBucketVersioning => {
+                0.0004 / 1_000.0
+            }
             Self::AbortMultipartUpload => 0.0,
             _ => 0.005 / 1_000.0,
         }
@@ -81,6 +87,8 @@ impl Operation {
             Self::AbortMultipartUpload => "s3:AbortMultipartUpload",
             Self::ListMultipartUploads => "s3:ListBucketMultipartUploads",
             Self::ListParts => "s3:ListMultipartUploadParts",
+            Self::ListObjectVersions => "s3:ListBucketVersions",
+            Self::GetBucketVersioning => "s3:GetBucketVersioning",
         }
     }
 }

@@ -215,6 +215,7 @@ fn is_of_bucket(action: &str) -> bool {
     matches!(
         action,
         "s3:ListBucket"
+            | "s3:ListBucketVersions"
             | "s3:ListBucketMultipartUploads"
             | "s3:GetBucketVersioning"
             | "s3:GetBucketObjectLockConfiguration"

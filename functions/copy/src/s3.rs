@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use crate::pace::Pace;
 use crate::report::{Operation, Requests};
 use crate::rights::{Place, Remedy, Whose};
-use crate::{Halt, Plan, PlanError, S3Error, S3ErrorKind, Settings, Source};
+use crate::{Halt, Plan, PlanError, RunError, S3Error, S3ErrorKind, Settings, Source};
 
 /// The S3 clients of both sides.
 #[derive(Clone, Debug)]
@@ -148,9 +148,21 @@ impl Side {
     }
 
     /// A bucket that is read on its own, and the setting that names it.
-    pub(crate) fn alone(whose: Whose, setting: &'static str, client: Client, bucket: String) -> Self {
+    pub(crate) fn alone(
+        whose: Whose,
+        setting: &'static str,
+        client: Client,
+        bucket: String,
+        owner: Option<String>,
+    ) -> Self {
         let name = if whose == Whose::OwnAtDestination { "destination" } else { "source" };
-        Self { name, setting, whose, client, bucket, owner: None }
+        Self { name, setting, whose, client, bucket, owner }
+    }
+
+    /// The error of a listing.
+    pub(crate) fn not_listed(&self, source: S3Error) -> RunError {
+        let remedy = self.remedy(&source);
+        RunError::List { side: self.name, bucket: self.bucket.clone(), remedy, source: Box::new(source) }
     }
 
     /// What to do about an error on this side.

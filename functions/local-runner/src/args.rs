@@ -6,20 +6,19 @@ mod doctor;
 mod download;
 mod ls;
 mod note;
-mod replica;
 mod replicate;
 mod restore;
 mod rotate;
 mod verify;
 
 use clap::builder::styling::{AnsiColor, Styles};
+pub(crate) use connection::{At, ReplicaArgs};
 pub(crate) use doctor::Doctor;
-pub(crate) use download::{At, Download};
+pub(crate) use download::{Download, DownloadOutput};
 pub(crate) use ls::Ls;
 pub(crate) use note::{Note, What};
-pub(crate) use replica::ReplicaArgs;
 pub(crate) use replicate::{OutputArgs, Replicate};
-pub(crate) use restore::{DumpArgs, Engine, Restore, ServerArgs};
+pub(crate) use restore::{Engine, Restore, ServerArgs};
 pub(crate) use rotate::{KeepArgs, Rotate};
 pub(crate) use verify::{Output, Verify};
 

@@ -4,11 +4,13 @@
 //! S3's time of a copy is the time of the copying: a catch-up brings a year of dumps in one
 //! hour. What a dump's key says goes before it.
 
+use std::ops::Range;
+
 use bucket_copy::fetch::Object;
 use glob::{MatchOptions, Pattern};
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 
 /// What dumps are called, unless it is said.
 pub(crate) const PATTERNS: [&str; 10] = [
@@ -69,22 +71,27 @@ pub(crate) fn series(key: &str) -> String {
     let mut series = String::new();
     let mut from = 0;
     for found in dates(key) {
-        series.push_str(&key[from..found.from]);
-        series.push('*');
-        from = found.to;
+        for cut in [Some(found.date), found.time].into_iter().flatten() {
+            series.push_str(&key[from..cut.start]);
+            series.push('*');
+            from = cut.end;
+        }
     }
     series.push_str(&key[from..]);
     series
 }
 
 struct Found {
-    from: usize,
-    to: usize,
+    /// The date, with its time of day if that follows at once.
+    date: Range<usize>,
+    /// The time of day further on.
+    time: Option<Range<usize>>,
     at: Timestamp,
 }
 
 /// The dates in a key, each with its time of day if that follows: `2026-11-20`, `20261120`,
-/// `2026/11/20`, then `03`, `0315`, `03:15:20`, `T03-15-20Z`.
+/// `2026/11/20`, then `03`, `0315`, `03:15:20`, `T03-15-20Z`. Behind the last one, a whole time
+/// is one further on as well: `2026/11/20/app_03-15-20.sql`.
 fn dates(key: &str) -> Vec<Found> {
     let bytes = key.as_bytes();
     let mut found = Vec::new();
@@ -92,14 +99,39 @@ fn dates(key: &str) -> Vec<Found> {
     while place < bytes.len() {
         let begins = bytes[place].is_ascii_digit() && (place == 0 || !bytes[place - 1].is_ascii_digit());
         match begins.then(|| date_at(bytes, place)).flatten() {
-            Some((date, to)) => {
-                found.push(Found { from: place, to, at: date });
+            Some((at, to)) => {
+                found.push(Found { date: place..to, time: None, at });
                 place = to;
             }
             None => place += 1,
         }
     }
+    if let Some(last) = found.last_mut()
+        && last.at.as_second() % 86_400 == 0
+        && let Some((time, place)) = whole_time(bytes, last.date.end)
+    {
+        (last.time, last.at) = (Some(place), last.at + time);
+    }
     found
+}
+
+/// A time of day with its seconds, and nothing that could be another number.
+fn whole_time(bytes: &[u8], from: usize) -> Option<(SignedDuration, Range<usize>)> {
+    (from..bytes.len()).find_map(|start| {
+        let mut reader = Reader { bytes, place: start };
+        if bytes[start - 1].is_ascii_digit() {
+            return None;
+        }
+        let hour = reader.digits(2)?;
+        let separator = reader.skip(b"-_:")?;
+        let minute = reader.digits(2)?;
+        reader.skip(&[separator])?;
+        let second = reader.digits(2)?;
+        let end = reader.place;
+        let ends = !bytes.get(end).is_some_and(|byte| byte.is_ascii_digit() || *byte == separator);
+        let time = Time::new(hour as i8, minute as i8, second as i8, 0).ok().filter(|_| ends)?;
+        Some((time.duration_since(Time::midnight()), start..end))
+    })
 }
 
 fn date_at(bytes: &[u8], from: usize) -> Option<(Timestamp, usize)> {
@@ -177,7 +209,14 @@ mod tests {
 
     fn made(key: &str) -> String {
         let modified = "2026-11-21T12:00:00Z".parse().expect("a time");
-        let object = Object { key: key.into(), size: 1, etag: ETag::parse(""), modified, archived: false };
+        let object = Object {
+            key: key.into(),
+            size: 1,
+            etag: ETag::parse(""),
+            modified,
+            archived: false,
+            version: None,
+        };
         let made = Made::of(key, &object);
         format!("{} {}", made.at, if made.by_key { "key" } else { "S3" })
     }
@@ -194,6 +233,10 @@ mod tests {
             ("app-2026-11-20T03:15:42Z.dump", "2026-11-20T03:15:42Z key"),
             ("2025/app-2026-11-20-0315.sql", "2026-11-20T03:15:00Z key"),
             ("2026-11-19/app-2026-11-20.sql", "2026-11-20T00:00:00Z key"),
+            ("2026/11/20/app_03-15-42.sql.gz", "2026-11-20T03:15:42Z key"),
+            ("2026-11-20/app-10.11.06.sql", "2026-11-20T00:00:00Z key"),
+            ("2026-11-20/shop12-30.sql", "2026-11-20T00:00:00Z key"),
+            ("2026-11-20/1-03-15-42-7.sql", "2026-11-20T00:00:00Z key"),
             // Neither a date, nor one that can be: the copy is older.
             ("app-20271120.sql", "2026-11-21T12:00:00Z S3"),
             ("app-20261320.sql", "2026-11-21T12:00:00Z S3"),
@@ -213,6 +256,7 @@ mod tests {
             series("2026/11/20/app-20261120-0315.sql.gz"),
             series("2025/01/02/app-20250102-2200.sql.gz")
         );
+        assert_eq!(series("2026/11/20/app_03-15-42.sql.gz"), "*/app_*.sql.gz");
         assert_ne!(series("2026-11-20/shop1.sql"), series("2026-11-20/shop2.sql"));
         assert_eq!(series("latest.sql"), "latest.sql");
     }

@@ -30,6 +30,8 @@ pub(crate) enum Usage {
     NothingToList,
     #[error("an access key is given but no secret key to it: set AIDI_BACKUP_SECRET_KEY")]
     NoSecretKey,
+    #[error("no bucket: set {0}")]
+    NoBucket(&'static str),
     #[error("a secret key is given but no access key: say --access-key (-a)")]
     NoAccessKey,
     #[error("the password file {} cannot be read", file.display())]
@@ -80,6 +82,12 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
         || error.is::<TargetError>()
         || matches!(error.downcast_ref(), Some(RunError::Plan(_)));
     ExitCode::from(if wrong_usage { WRONG_USAGE } else { FAILED })
+}
+
+/// Says on stderr what the user should know.
+pub(crate) fn warn(text: &str) {
+    let style = anstyle::AnsiColor::Yellow.on_default().bold();
+    anstream::eprintln!("{style}warning:{style:#} {}", escape_lines(text));
 }
 
 /// Says on stderr what went wrong: one sentence, and its causes below.

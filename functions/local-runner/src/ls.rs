@@ -4,39 +4,32 @@
 //! every dump is held in memory to be sorted; else 20, and files are never held.
 
 mod compare;
-mod moment;
 mod report;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bucket_copy::fetch::{self, Bucket, Location};
-use bucket_copy::{Clients, Halt, RunError, Settings, SourceName};
+use bucket_copy::{Halt, RunError, SourceName};
 
 use self::compare::Pairs;
-use self::report::{Backups, Listed};
+use self::report::{Kind, Listed};
 use crate::args::{At, Ls};
+use crate::backups::{Backups, Sides};
 use crate::progress::{Manner, Progress};
 use crate::{logs, replicate, stop};
 
 pub(crate) async fn command(args: &Ls) -> anyhow::Result<ExitCode> {
-    let settings = args.settings();
     let progress = Progress::new(Manner::Quiet);
     logs::init(progress.bar());
     let halt = Halt::never();
     stop::on_signals(&halt, progress.bar());
-    let (clients, _) = replicator::secret::connect(&settings).await?;
+    let sides = Sides::connect(args.settings()).await?;
 
     let mut listed = Listed::new(args.at);
     for name in [SourceName::Database, SourceName::Filesystem] {
-        let at_vendor = vendor(&settings, &clients, name, &halt)?;
-        let at_destination = destination(&settings, &clients, name, &halt)?;
-        let (here, there) = match args.at {
-            At::Vendor => (at_vendor, at_destination),
-            At::Destination => (at_destination, at_vendor),
-        };
-        let Some(here) = here else { continue };
-        listed.push(backups(here, there, name, args).await?);
+        let other = if args.at == At::Vendor { At::Destination } else { At::Vendor };
+        let Some(here) = sides.find(args.at, name, &halt)? else { continue };
+        listed.push(backups(here, sides.find(other, name, &halt)?, name, args).await?);
     }
     if listed.is_empty() {
         return Err(crate::exit::Usage::NothingToList.into());
@@ -49,68 +42,13 @@ pub(crate) async fn command(args: &Ls) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A bucket, and where the backups of one kind are in it.
-struct Place {
-    bucket: Bucket,
-    name: String,
-    prefix: String,
-}
-
-/// Requests at once: a listing sends one, and one ahead.
-const IN_FLIGHT: usize = 8;
-
-fn vendor(
-    settings: &Settings,
-    clients: &Clients,
-    name: SourceName,
-    halt: &Halt,
-) -> anyhow::Result<Option<Place>> {
-    let (setting, bucket) = match name {
-        SourceName::Database => ("DATABASE_BUCKET", &settings.database_bucket),
-        SourceName::Filesystem => ("FILESYSTEM_BUCKET", &settings.filesystem_bucket),
-    };
-    let (at, client) = match &clients.vendor {
-        Some(vendor) => (fetch::At::SourceWithVendorsKeys, vendor.clone()),
-        None => (fetch::At::Source, clients.source.clone()),
-    };
-    place(Location { at, setting, client, bucket: given(bucket) }, String::new(), halt)
-}
-
-fn destination(
-    settings: &Settings,
-    clients: &Clients,
-    name: SourceName,
-    halt: &Halt,
-) -> anyhow::Result<Option<Place>> {
-    let client = clients.destination.clone();
-    let bucket = given(&settings.destination_bucket);
-    let prefix = settings.prefix(name).to_owned();
-    place(
-        Location { at: fetch::At::Destination, setting: "DESTINATION_BUCKET", client, bucket },
-        prefix,
-        halt,
-    )
-}
-
-fn given(bucket: &Option<String>) -> String {
-    bucket.as_deref().unwrap_or_default().trim().to_owned()
-}
-
-fn place(location: Location, prefix: String, halt: &Halt) -> anyhow::Result<Option<Place>> {
-    if location.bucket.is_empty() {
-        return Ok(None);
-    }
-    let name = location.bucket.clone();
-    Ok(Some(Place { bucket: Bucket::new(location, IN_FLIGHT, halt)?, name, prefix }))
-}
-
 /// Lists one kind of backup, beside the other side if that can be listed.
 async fn backups(
-    mut here: Place,
-    mut there: Option<Place>,
+    mut here: Backups,
+    mut there: Option<Backups>,
     name: SourceName,
     args: &Ls,
-) -> Result<Backups, RunError> {
+) -> Result<Kind, RunError> {
     let objects = here.bucket.list(&here.prefix).await?;
     let mut not_compared = None;
     let other = match &mut there {
@@ -124,7 +62,7 @@ async fn backups(
             }
         },
     };
-    let mut backups = Backups::new(name, &here.name, &here.prefix, args.all);
+    let mut backups = Kind::new(name, &here.name, &here.prefix, args.all);
     let mut pairs = Pairs::new((objects, here.prefix.len()), other, args.at == At::Destination);
     while let Some(pair) = pairs.next().await? {
         backups.add(pair);

@@ -4,6 +4,7 @@
 //! code, see [`exit`].
 
 mod args;
+mod backups;
 mod demo;
 mod doctor;
 mod download;
@@ -18,7 +19,6 @@ mod meter;
 mod note;
 mod progress;
 mod quantity;
-mod replica;
 mod replicate;
 mod report;
 mod restore;

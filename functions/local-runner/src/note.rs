@@ -7,15 +7,15 @@ use std::process::ExitCode;
 use anyhow::Context;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
-use bucket_copy::{Halt, RESERVED_PREFIX};
+use bucket_copy::{Halt, RESERVED_PREFIX, SourceName};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{Note, ReplicaArgs, What};
+use crate::args::{At, Note, ReplicaArgs, What};
+use crate::backups::{Backups, Sides};
 use crate::escape::escape;
 use crate::exit::Usage;
 use crate::logs;
 use crate::progress::{Manner, Progress};
-use crate::replica::Replica;
 use crate::replicate::print;
 use crate::rotate::{patient, said};
 
@@ -74,12 +74,12 @@ pub(crate) async fn command(args: &Note) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn connect(args: &ReplicaArgs) -> anyhow::Result<Replica> {
-    Replica::connect(&args.settings(), &Halt::never()).await
+async fn connect(args: &ReplicaArgs) -> anyhow::Result<Backups> {
+    Sides::connect(args.settings()).await?.get(At::Destination, SourceName::Database, &Halt::never())
 }
 
 /// Every note that is not empty, by the backup's key.
-pub(crate) async fn all(replica: &Replica) -> anyhow::Result<BTreeMap<String, Noted>> {
+pub(crate) async fn all(replica: &Backups) -> anyhow::Result<BTreeMap<String, Noted>> {
     let prefix = format!("{RESERVED_PREFIX}notes/");
     let mut listing = replica.bucket.clone().list(&prefix).await?;
     let mut notes = BTreeMap::new();
@@ -102,7 +102,7 @@ fn place(key: &str) -> anyhow::Result<String> {
 }
 
 /// A backup's note, and the ETag of its object if there is one.
-async fn read(replica: &Replica, key: &str) -> anyhow::Result<(Noted, Option<String>)> {
+async fn read(replica: &Backups, key: &str) -> anyhow::Result<(Noted, Option<String>)> {
     let place = place(key)?;
     let get = replica.client.get_object().bucket(&replica.name).key(&place);
     let got = match get.customize().config_override(patient()).send().await {
@@ -121,7 +121,7 @@ async fn read(replica: &Replica, key: &str) -> anyhow::Result<(Noted, Option<Str
 }
 
 /// Changes a backup's note, and answers what it is now.
-async fn change(replica: &Replica, key: &str, change: impl Fn(&mut Noted)) -> anyhow::Result<Noted> {
+async fn change(replica: &Backups, key: &str, change: impl Fn(&mut Noted)) -> anyhow::Result<Noted> {
     let place = place(key)?;
     let (before, etag) = read(replica, key).await?;
     let mut noted = before.clone();

@@ -7,24 +7,26 @@ mod object;
 mod pour;
 mod statements;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
-use bucket_copy::Halt;
 use bucket_copy::fetch::Object;
+use bucket_copy::{Halt, SourceName};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use crate::args::{DumpArgs, Engine, Restore};
+use crate::args::{DownloadOutput, Engine, Restore};
+use crate::backups::{self, Backups, Sides, missing, of_object};
+use crate::download::Wanted;
 use crate::dumps::{self, Made, Patterns};
 use crate::escape::escape;
 use crate::exit::Usage;
 use crate::progress::{Manner, Progress};
 use crate::quantity::{bytes, count, duration, number};
-use crate::replica::{Replica, of_object};
 use crate::replicate::print;
-use crate::{logs, stop};
+use crate::{download, logs, stop};
 use client::Server;
 use contents::Contents;
 use format::Dump;
@@ -33,17 +35,20 @@ use pour::Poured;
 use statements::Origin;
 
 pub(crate) async fn command(args: &Restore) -> anyhow::Result<ExitCode> {
+    if let Some(to) = &args.files.to {
+        return files(args, to).await;
+    }
     let patterns =
         Patterns::new(&args.dump.pattern).map_err(|_| Usage::Pattern(args.dump.pattern.join("', '")))?;
     let progress = Progress::new(Manner::fitting(true));
     logs::init(progress.bar());
     let halt = Halt::never();
     stop::on_signals(&halt, progress.bar());
-    let mut replica = Replica::connect(&args.replica.settings(), &halt).await?;
+    let mut backups = Sides::connect(args.settings()).await?.get(args.at, SourceName::Database, &halt)?;
 
-    let key = chosen(&mut replica, &args.dump, &patterns, args.quiet).await?;
-    let address = replica.address(&key);
-    let (object, dump) = open(&replica, &key, args.dump.entry.as_deref()).await?;
+    let (key, version) = chosen(&mut backups, args, &patterns).await?;
+    let address = backups.address(&key);
+    let (object, dump) = open(&backups, &key, version.as_deref(), args.dump.entry.as_deref()).await?;
     let origin = Origin::of(dump.content, &dump.head);
     let engine = origin.engine.filter(|_| dump.content == format::Content::PostgresCustom);
     let engine =
@@ -56,36 +61,58 @@ pub(crate) async fn command(args: &Restore) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The key that was asked for, or the newest dump's.
+/// The files, as `download` does it.
+async fn files(args: &Restore, to: &Path) -> anyhow::Result<ExitCode> {
+    let sides = Sides::connect(args.settings()).await?;
+    let place = sides.place(args.at, SourceName::Filesystem);
+    let (location, prefix) = place.ok_or_else(|| missing(args.at, SourceName::Filesystem))?;
+    let wanted = Wanted {
+        prefix: format!("{prefix}{}", args.files.prefix),
+        left_out: prefix.len(),
+        except: sides.others(args.at, SourceName::Filesystem),
+        as_of: args.as_of,
+        overwrite: args.files.overwrite,
+        checksum: false,
+        most: download::IN_FLIGHT.into(),
+    };
+    let output = DownloadOutput { json: false, quiet: args.quiet };
+    download::run(location, wanted, to, args.files.create, output).await
+}
+
+/// The key that was asked for, or the newest dump's; and which version of it, if not the last.
 async fn chosen(
-    replica: &mut Replica,
-    args: &DumpArgs,
+    backups: &mut Backups,
+    args: &Restore,
     patterns: &Patterns,
-    quiet: bool,
-) -> anyhow::Result<String> {
-    if let Some(key) = &args.key {
-        return Ok(key.clone());
+) -> anyhow::Result<(String, Option<String>)> {
+    let prefix = &backups.prefix.clone();
+    if let Some(key) = &args.dump.key {
+        let Some(at) = args.as_of else { return Ok((key.clone(), None)) };
+        let listed = backups::list(&mut backups.bucket, key, args.as_of).await?.next().await?;
+        let Some(object) = listed.filter(|object| object.key == *key) else {
+            anyhow::bail!("{} was not there at {at}, or no version from then is kept", backups.address(key))
+        };
+        return Ok((object.key, object.version));
     }
-    let prefix = &replica.database_prefix.clone();
-    let mut dumps: Vec<(Made, String)> = replica
-        .list(prefix)
+    let mut dumps: Vec<(Made, Object)> = backups
+        .list(args.as_of)
         .await?
         .into_iter()
         .filter(|object| patterns.match_key(&object.key[prefix.len()..]) && object.size > 0)
-        .map(|object| (Made::of(&object.key[prefix.len()..], &object), object.key))
+        .map(|object| (Made::of(&object.key[prefix.len()..], &object), object))
         .collect();
-    dumps.sort_by(|a, b| (a.0.at, &a.1).cmp(&(b.0.at, &b.1)));
-    let Some((made, key)) = dumps.last() else {
+    dumps.sort_by(|a, b| (a.0.at, &a.1.key).cmp(&(b.0.at, &b.1.key)));
+    let Some((made, Object { key, version, .. })) = dumps.last() else {
         anyhow::bail!(
             "there is no dump below {}: name one with --key, or say what dumps are called with --pattern",
-            replica.address(prefix)
+            backups.address(prefix)
         )
     };
-    if !quiet {
+    if !args.quiet {
         let by = if made.by_key { "by its key" } else { "by S3's time" };
         eprintln!("the newest dump, {by}: {} of {}", escape(key), made.at);
         let mut series: Vec<String> =
-            dumps.iter().map(|(_, key)| dumps::series(&key[prefix.len()..])).collect();
+            dumps.iter().map(|(_, dump)| dumps::series(&dump.key[prefix.len()..])).collect();
         series.sort();
         series.dedup();
         if series.len() > 1 {
@@ -96,13 +123,18 @@ async fn chosen(
             );
         }
     }
-    Ok(key.clone())
+    Ok((key.clone(), version.clone()))
 }
 
-async fn open(replica: &Replica, key: &str, entry: Option<&str>) -> anyhow::Result<(Object, Dump)> {
-    let address = replica.address(key);
-    let (object, evidence) = of_object(replica.bucket.look_up(key).await, &address)?;
-    let reader = ObjectReader::new(&replica.bucket, object.clone(), &evidence, Handle::current());
+async fn open(
+    backups: &Backups,
+    key: &str,
+    version: Option<&str>,
+    entry: Option<&str>,
+) -> anyhow::Result<(Object, Dump)> {
+    let address = backups.address(key);
+    let (object, evidence) = of_object(backups.bucket.look_up(key, version).await, &address)?;
+    let reader = ObjectReader::new(&backups.bucket, object.clone(), &evidence, Handle::current());
     let entry = entry.map(str::to_owned);
     let dump = tokio::task::spawn_blocking(move || format::open(reader, entry.as_deref())).await?;
     Ok((object, dump.with_context(|| format!("cannot restore {address}"))?))

@@ -41,6 +41,8 @@ impl S3Access for Gate {
         };
         let key = context.s3_path().get_object_key();
         if let Some(action) = action_of(context.s3_op().name()) {
+            let of_version = context.uri().query().is_some_and(|query| query.contains("versionId="));
+            let action = if of_version && action == "s3:GetObject" { "s3:GetObjectVersion" } else { action };
             caller.need(action, bucket, key)?;
         }
         if let Some(bucket) = self.0.bucket(bucket) {

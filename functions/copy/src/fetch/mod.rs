@@ -3,6 +3,7 @@
 //! of the bytes is up to a [`Sink`].
 
 mod evidence;
+mod versions;
 
 use std::io;
 use std::ops::Range;
@@ -12,12 +13,13 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Region;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::types::ChecksumMode;
+use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-pub use evidence::{Evidence, Judge, Proof, Verdict, crc64nvme, crc64nvme_joined};
+pub use evidence::{Crc64Nvme, Evidence, Judge, Proof, Verdict};
 
+use self::versions::Versions;
 use crate::list::{Keys, Listing, timestamp};
 use crate::report::{Failure, Operation};
 use crate::rights::Whose;
@@ -43,6 +45,8 @@ pub struct Object {
     pub modified: Timestamp,
     /// In an archive tier, with no restored copy to read.
     pub archived: bool,
+    /// The version that is meant; the newest one unless given.
+    pub version: Option<String>,
 }
 
 /// Whose a bucket is, and whose credentials read it.
@@ -67,6 +71,19 @@ pub struct Location {
     pub client: Client,
     /// Its name.
     pub bucket: String,
+    /// The account id that must own it.
+    pub owner: Option<String>,
+}
+
+/// Whether a bucket keeps what is overwritten and deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versioning {
+    /// It does.
+    Enabled,
+    /// It did, and has what it kept until then.
+    Suspended,
+    /// It never did.
+    Never,
 }
 
 /// Takes an object's bytes, from the first to the last.
@@ -103,7 +120,7 @@ impl Bucket {
     /// # Errors
     /// [`PlanError`] where its name is none that a bucket has.
     pub fn new(location: Location, most: usize, halt: &Halt) -> Result<Self, PlanError> {
-        let Location { at, setting, client, bucket } = location;
+        let Location { at, setting, client, bucket, owner } = location;
         let bucket = crate::plan::bucket(setting, Some(&bucket))?.ok_or(PlanError::NoSource)?;
         let caller = Caller::with(most, STALL, halt.clone());
         let whose = match at {
@@ -111,7 +128,7 @@ impl Bucket {
             At::SourceWithVendorsKeys => Whose::VendorAtSource,
             At::Destination => Whose::OwnAtDestination,
         };
-        Ok(Self { caller, side: Side::alone(whose, setting, client, bucket) })
+        Ok(Self { caller, side: Side::alone(whose, setting, client, bucket, owner) })
     }
 
     /// Lists the keys that begin with `prefix`, in order. The first page is here when this
@@ -123,16 +140,63 @@ impl Bucket {
     pub async fn list(&mut self, prefix: &str) -> Result<Objects, RunError> {
         let opened = Listing::open(&self.caller, &self.side, "", prefix).await;
         let listing = match opened {
-            Err(RunError::List { source, .. }) if source.kind == S3ErrorKind::WrongRegion => {
-                if let Some(region) = self.region().await {
-                    let config = self.side.client.config().to_builder().region(Region::new(region)).build();
-                    self.side.client = Client::from_conf(config);
-                }
-                Listing::open(&self.caller, &self.side, "", prefix).await?
+            Err(error) if self.moved(&error).await => {
+                Listing::open(&self.caller, &self.side, "", prefix).await
             }
-            opened => opened?,
+            opened => opened,
         };
-        Ok(Objects { keys: Keys::of(listing) })
+        Ok(Objects(Inner::Now(Keys::of(listing?))))
+    }
+
+    /// Lists the keys that begin with `prefix` as they were at a time, each with its version of
+    /// then, from those that the bucket keeps. Else as [`list`](Self::list).
+    ///
+    /// # Errors
+    /// [`RunError::List`] where the bucket's versions cannot be listed.
+    pub async fn list_as_of(&mut self, prefix: &str, at: Timestamp) -> Result<Objects, RunError> {
+        let opened = Versions::open(&self.caller, &self.side, prefix, at).await;
+        let versions = match opened {
+            Err(error) if self.moved(&error).await => {
+                Versions::open(&self.caller, &self.side, prefix, at).await
+            }
+            opened => opened,
+        };
+        Ok(Objects(Inner::Then(Box::new(versions?))))
+    }
+
+    /// Whether the bucket is in another region, which is known from now on.
+    async fn moved(&mut self, error: &RunError) -> bool {
+        let RunError::List { source, .. } = error else { return false };
+        if source.kind != S3ErrorKind::WrongRegion {
+            return false;
+        }
+        let Some(region) = self.region().await else { return false };
+        let config = self.side.client.config().to_builder().region(Region::new(region)).build();
+        self.side.client = Client::from_conf(config);
+        true
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.side.bucket
+    }
+
+    /// Whether it keeps versions.
+    ///
+    /// # Errors
+    /// What S3 answered, such as that it may not be asked that.
+    pub async fn versioning(&self) -> Result<Versioning, S3Error> {
+        let side = &self.side;
+        let asked = self.caller.send(Operation::GetBucketVersioning, || {
+            let ask = side.client.get_bucket_versioning().bucket(&side.bucket);
+            ask.set_expected_bucket_owner(side.owner.clone()).send()
+        });
+        Ok(match asked.await?.status {
+            Some(BucketVersioningStatus::Enabled) => Versioning::Enabled,
+            Some(_) => Versioning::Suspended,
+            None => Versioning::Never,
+        })
     }
 
     /// The bucket's region, which S3 tells whoever asks in another one.
@@ -142,14 +206,15 @@ impl Bucket {
         error.raw_response()?.headers().get("x-amz-bucket-region").map(str::to_owned)
     }
 
-    /// The object as it is now, and what the server says of its bytes.
+    /// The object as it is now, or that version of it, and what the server says of its bytes.
     ///
     /// # Errors
     /// [`FetchError`], by what the server answered.
-    pub async fn look_up(&self, key: &str) -> Result<(Object, Evidence), FetchError> {
-        let head = self.head(key, None, None).await?;
+    pub async fn look_up(&self, key: &str, version: Option<&str>) -> Result<(Object, Evidence), FetchError> {
+        let head = self.head(key, version, None, None).await?;
         let object = Object {
             key: key.to_owned(),
+            version: version.map(str::to_owned),
             size: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
             etag: ETag::parse(head.e_tag().unwrap_or_default()),
             modified: head.last_modified().map(timestamp).unwrap_or_default(),
@@ -157,7 +222,7 @@ impl Bucket {
         };
         let mut evidence = Evidence::from(&head);
         if evidence.needs_parts() {
-            let first = self.head(key, Some(&object.etag), Some(1)).await?;
+            let first = self.head(key, version, Some(&object.etag), Some(1)).await?;
             let size = first.content_length().and_then(|size| u64::try_from(size).ok());
             evidence = evidence.with_first_part(size.unwrap_or_default());
         }
@@ -197,7 +262,7 @@ impl Bucket {
             Ok(Some(Ok(sink))) => Ok(sink),
             Ok(Some(Err(error))) => Err(FetchError::Sink(error)),
             Ok(None) => Err(FetchError::Overwritten),
-            Err(error) => Err(self.error(error)),
+            Err(error) => Err(self.error(error, object.version.is_some())),
         }
     }
 
@@ -208,6 +273,8 @@ impl Bucket {
             .get_object()
             .bucket(&side.bucket)
             .key(&object.key)
+            .set_version_id(object.version.clone())
+            .set_expected_bucket_owner(side.owner.clone())
             .if_match(object.etag.quoted())
             .set_range(range.map(|range| format!("bytes={}-{}", range.start, range.end - 1)))
             .customize()
@@ -223,6 +290,7 @@ impl Bucket {
     async fn head(
         &self,
         key: &str,
+        version: Option<&str>,
         pin: Option<&ETag>,
         part_number: Option<i32>,
     ) -> Result<HeadObjectOutput, FetchError> {
@@ -232,15 +300,17 @@ impl Bucket {
                 .head_object()
                 .bucket(&side.bucket)
                 .key(key)
+                .set_version_id(version.map(str::to_owned))
+                .set_expected_bucket_owner(side.owner.clone())
                 .set_if_match(pin.map(ETag::quoted))
                 .set_part_number(part_number)
                 .checksum_mode(ChecksumMode::Enabled)
                 .send()
         });
-        head.await.map_err(|error| self.error(error))
+        head.await.map_err(|error| self.error(error, version.is_some()))
     }
 
-    fn error(&self, error: S3Error) -> FetchError {
+    fn error(&self, error: S3Error, of_version: bool) -> FetchError {
         match error.kind {
             S3ErrorKind::PreconditionFailed => FetchError::Overwritten,
             S3ErrorKind::Archived => FetchError::Archived,
@@ -254,6 +324,9 @@ impl Bucket {
                         S3ErrorKind::NotFound => {
                             "it was deleted after it was listed, or is not served; run again".into()
                         }
+                        S3ErrorKind::AccessDenied if of_version => {
+                            self.side.place().refused("s3:GetObjectVersion", &error.message)
+                        }
                         _ => self.side.remedy(&error),
                     },
                     request_id: error.request_id,
@@ -264,8 +337,11 @@ impl Bucket {
 }
 
 /// A bucket's objects in the order of their keys' UTF-8 bytes, a page ahead of their reader.
-pub struct Objects {
-    keys: Keys,
+pub struct Objects(Inner);
+
+enum Inner {
+    Now(Keys),
+    Then(Box<Versions>),
 }
 
 impl Objects {
@@ -274,14 +350,29 @@ impl Objects {
     /// # Errors
     /// [`RunError`] where the listing cannot go on.
     pub async fn next(&mut self) -> Result<Option<Object>, RunError> {
-        let entry = self.keys.next().await?;
+        let keys = match &mut self.0 {
+            Inner::Now(keys) => keys,
+            Inner::Then(versions) => return versions.next().await,
+        };
+        let entry = keys.next().await?;
         Ok(entry.map(|entry| Object {
             key: entry.key,
             size: entry.size,
             etag: entry.etag,
             modified: entry.modified,
             archived: entry.archived,
+            version: None,
         }))
+    }
+
+    /// So far, the keys of which the bucket keeps later versions alone: they were not there at
+    /// the time, or nothing from before was kept.
+    #[must_use]
+    pub fn later(&self) -> u64 {
+        match &self.0 {
+            Inner::Now(_) => 0,
+            Inner::Then(versions) => versions.later(),
+        }
     }
 }
 

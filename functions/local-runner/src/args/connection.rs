@@ -1,10 +1,20 @@
-//! Which buckets, where and how: what the commands that reach both sides have in common.
+//! Which buckets, where and how: what the commands that reach a side have in common.
 
 use bucket_copy::Settings;
 
+/// A side, for what is read of one alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum At {
+    /// The vendor's buckets
+    Vendor,
+    /// Your own bucket
+    Destination,
+}
+
+/// The vendor's buckets.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Source")]
-pub(crate) struct SourceArgs {
+pub(crate) struct VendorArgs {
     /// The vendor's bucket of database dumps
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "BUCKET")]
     database_bucket: Option<String>,
@@ -17,6 +27,17 @@ pub(crate) struct SourceArgs {
     /// The vendor's S3-compatible server [default: AWS]
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "URL")]
     source_endpoint_url: Option<String>,
+    /// Refuse source buckets of any other account
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ID")]
+    source_bucket_owner: Option<String>,
+}
+
+/// The vendor's buckets, to copy from.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Source")]
+pub(crate) struct SourceArgs {
+    #[command(flatten)]
+    vendor: VendorArgs,
     /// `server-side` (S3 copies), `stream` (the bytes pass here), or `auto`: server-side where
     /// the source allows it, else streamed with the vendor's keys, which are read from
     /// SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY, or from the secret that
@@ -33,21 +54,19 @@ pub(crate) struct SourceArgs {
         allow_negative_numbers = true
     )]
     memory_limit_mib: Option<String>,
-    /// Refuse source buckets of any other account
-    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ID")]
-    source_bucket_owner: Option<String>,
 }
 
+/// The customer's bucket.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Destination")]
-pub(crate) struct DestinationArgs {
-    /// Your bucket, which receives the copies
+pub(crate) struct ReplicaArgs {
+    /// Your bucket, which holds the copies
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "BUCKET")]
     destination_bucket: Option<String>,
-    /// Where the dumps land; "" is the bucket's root [default: database/]
+    /// Where the dumps are in it; "" is the bucket's root [default: database/]
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "PREFIX")]
     database_prefix: Option<String>,
-    /// Where the files land; "" is the bucket's root [default: filesystem/]
+    /// Where the files are in it; "" is the bucket's root [default: filesystem/]
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "PREFIX")]
     filesystem_prefix: Option<String>,
     /// Your region [default: the AWS configuration's]
@@ -59,6 +78,14 @@ pub(crate) struct DestinationArgs {
     /// Refuse a destination bucket of any other account
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "ID")]
     destination_bucket_owner: Option<String>,
+}
+
+/// The customer's bucket, to copy to.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Destination")]
+pub(crate) struct DestinationArgs {
+    #[command(flatten)]
+    replica: ReplicaArgs,
     /// Storage class of the copies [default: STANDARD]
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "CLASS")]
     storage_class: Option<String>,
@@ -67,29 +94,44 @@ pub(crate) struct DestinationArgs {
     kms_key_id: Option<String>,
 }
 
-/// Both sides, as the flags and the environment say them. `max_in_flight` is left to the
-/// commands that have it.
-pub(crate) fn settings(source: &SourceArgs, destination: &DestinationArgs) -> Settings {
+impl ReplicaArgs {
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            destination_bucket: self.destination_bucket.clone(),
+            database_prefix: self.database_prefix.clone(),
+            filesystem_prefix: self.filesystem_prefix.clone(),
+            destination_region: self.destination_region.clone(),
+            destination_endpoint_url: self.destination_endpoint_url.clone(),
+            destination_bucket_owner: self.destination_bucket_owner.clone(),
+            ..Settings::default()
+        }
+    }
+}
+
+/// Where backups are, for what reads them.
+pub(crate) fn backups(vendor: &VendorArgs, replica: &ReplicaArgs) -> Settings {
     let environment = Settings::read(|name| std::env::var(name).ok());
     Settings {
-        database_bucket: source.database_bucket.clone(),
-        filesystem_bucket: source.filesystem_bucket.clone(),
-        transfer: source.transfer.clone(),
+        database_bucket: vendor.database_bucket.clone(),
+        filesystem_bucket: vendor.filesystem_bucket.clone(),
+        source_region: vendor.source_region.clone(),
+        source_endpoint_url: vendor.source_endpoint_url.clone(),
+        source_bucket_owner: vendor.source_bucket_owner.clone(),
         // Never a flag: everybody on a machine sees its processes' arguments.
         source_credentials: environment.source_credentials,
         source_credentials_secret: environment.source_credentials_secret,
-        database_prefix: destination.database_prefix.clone(),
-        filesystem_prefix: destination.filesystem_prefix.clone(),
-        destination_bucket: destination.destination_bucket.clone(),
-        source_region: source.source_region.clone(),
-        destination_region: destination.destination_region.clone(),
-        source_endpoint_url: source.source_endpoint_url.clone(),
-        destination_endpoint_url: destination.destination_endpoint_url.clone(),
-        source_bucket_owner: source.source_bucket_owner.clone(),
-        destination_bucket_owner: destination.destination_bucket_owner.clone(),
+        ..replica.settings()
+    }
+}
+
+/// Both sides, as the flags and the environment say them. `max_in_flight` is left to the
+/// commands that have it.
+pub(crate) fn settings(source: &SourceArgs, destination: &DestinationArgs) -> Settings {
+    Settings {
+        transfer: source.transfer.clone(),
+        memory_limit_mib: source.memory_limit_mib.clone(),
         storage_class: destination.storage_class.clone(),
         kms_key_id: destination.kms_key_id.clone(),
-        max_in_flight: None,
-        memory_limit_mib: source.memory_limit_mib.clone(),
+        ..backups(&source.vendor, &destination.replica)
     }
 }

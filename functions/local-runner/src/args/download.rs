@@ -5,10 +5,13 @@ use std::fmt;
 use std::path::PathBuf;
 
 use aws_sdk_s3::config::Credentials;
-use bucket_copy::fetch::{self, Location};
+use bucket_copy::fetch::Location;
 use bucket_copy::{RunError, S3ErrorKind, Settings};
+use jiff::Timestamp;
 
-use crate::exit::Usage;
+use super::connection::At;
+use crate::backups::Sides;
+use crate::exit::{self, Usage};
 
 const AFTER_DOWNLOAD: &str = "Examples:
   local-runner download --bucket my-company-backups --prefix database/2026/ --to restored
@@ -38,6 +41,10 @@ pub(crate) struct Download {
     /// Only keys that begin with this
     #[arg(long, default_value = "", hide_default_value = true, help_heading = "Bucket")]
     pub(crate) prefix: String,
+    /// As it was at this time, such as 2026-11-20T03:00:00Z, from the versions that the bucket
+    /// keeps; needs s3:ListBucketVersions and s3:GetObjectVersion
+    #[arg(long, value_name = "TIME", help_heading = "Bucket")]
+    pub(crate) as_of: Option<Timestamp>,
     /// Whose settings reach it: SOURCE_REGION and SOURCE_ENDPOINT_URL at the vendor,
     /// DESTINATION_… at the destination [default: destination; with an access key, vendor]
     #[arg(long, value_name = "SIDE", help_heading = "Bucket")]
@@ -97,7 +104,7 @@ pub(crate) struct Download {
 
     /// Requests at once, 1 to 10000
     #[arg(
-        long, value_name = "NUMBER", default_value_t = 64,
+        long, value_name = "NUMBER", default_value_t = crate::download::IN_FLIGHT,
         value_parser = clap::value_parser!(u16).range(1..=10_000), help_heading = "Output"
     )]
     max_in_flight: u16,
@@ -114,15 +121,6 @@ pub(crate) struct DownloadOutput {
     /// Show no progress
     #[arg(long, short)]
     pub(crate) quiet: bool,
-}
-
-/// A side, for what is read of one alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum At {
-    /// The vendor's buckets
-    Vendor,
-    /// Your own bucket
-    Destination,
 }
 
 /// What no `Debug` shows.
@@ -147,11 +145,9 @@ impl Download {
     /// Says on stderr what the user should know before anything is done.
     pub(crate) fn warn(&self) {
         if self.secret_key.is_some() {
-            let style = anstyle::AnsiColor::Yellow.on_default().bold();
-            anstream::eprintln!(
-                "{style}warning:{style:#} everybody on this machine can read the secret key in the list of \
-                 processes; set {SECRET} instead"
-            );
+            exit::warn(&format!(
+                "everybody on this machine can read the secret key in the list of processes; set {SECRET} instead"
+            ));
         }
     }
 
@@ -166,7 +162,7 @@ impl Download {
         if let Some(keys) = self.keys(variable)? {
             settings.source_credentials = Some(keys);
         }
-        let at = self.side();
+        let at = self.at.unwrap_or(if self.access_key.is_some() { At::Vendor } else { At::Destination });
         let (region, endpoint) = match at {
             At::Vendor => (&mut settings.source_region, &mut settings.source_endpoint_url),
             At::Destination => (&mut settings.destination_region, &mut settings.destination_endpoint_url),
@@ -176,30 +172,13 @@ impl Download {
                 *setting = Some(said.clone());
             }
         }
-        let (clients, _) = replicator::secret::connect(&settings).await?;
-        let given = |bucket: Option<String>| bucket.ok_or(Usage::WhichBucket);
-        Ok(match at {
-            At::Vendor => Location {
-                at: match clients.vendor {
-                    Some(_) => fetch::At::SourceWithVendorsKeys,
-                    None => fetch::At::Source,
-                },
-                setting: "--bucket",
-                bucket: given(self.bucket.clone().or(
-                    match (settings.database_bucket, settings.filesystem_bucket) {
-                        (Some(_), Some(_)) => None,
-                        (one, other) => one.or(other),
-                    },
-                ))?,
-                client: clients.vendor.unwrap_or(clients.source),
-            },
-            At::Destination => Location {
-                at: fetch::At::Destination,
-                setting: "--bucket",
-                bucket: given(self.bucket.clone().or(settings.destination_bucket))?,
-                client: clients.destination,
-            },
-        })
+        let set = match (at, &settings.database_bucket, &settings.filesystem_bucket) {
+            (At::Destination, ..) => settings.destination_bucket.clone(),
+            (At::Vendor, Some(_), Some(_)) => None,
+            (At::Vendor, one, other) => one.clone().or_else(|| other.clone()),
+        };
+        let bucket = self.bucket.clone().or(set).ok_or(Usage::WhichBucket)?;
+        Ok(Sides::connect(settings).await?.location(at, "--bucket", bucket))
     }
 
     /// The vendor's keys that are given here.
@@ -210,10 +189,6 @@ impl Download {
         let secret = self.secret_key.as_ref().map(|secret| secret.0.clone()).or_else(|| variable(SECRET));
         let secret = secret.ok_or(Usage::NoSecretKey)?;
         Ok(Some(Credentials::new(access_key, secret, None, None, "--access-key")))
-    }
-
-    fn side(&self) -> At {
-        self.at.unwrap_or(if self.access_key.is_some() { At::Vendor } else { At::Destination })
     }
 
     /// An error, with the keys' own names where they are given here.

@@ -2,8 +2,7 @@
 
 use bucket_copy::Settings;
 
-use super::connection::{DestinationArgs, SourceArgs, settings};
-use super::download::At;
+use super::connection::{At, ReplicaArgs, VendorArgs, backups};
 
 const AFTER_LS: &str = "Examples:
   local-runner ls --destination-bucket my-company-backups
@@ -23,9 +22,9 @@ Exit codes:
 #[command(after_help = AFTER_LS)]
 pub(crate) struct Ls {
     #[command(flatten)]
-    source: SourceArgs,
+    vendor: VendorArgs,
     #[command(flatten)]
-    destination: DestinationArgs,
+    replica: ReplicaArgs,
     /// Whose backups
     #[arg(long, value_name = "SIDE", default_value = "destination", help_heading = "Output")]
     pub(crate) at: At,
@@ -39,6 +38,6 @@ pub(crate) struct Ls {
 
 impl Ls {
     pub(crate) fn settings(&self) -> Settings {
-        settings(&self.source, &self.destination)
+        backups(&self.vendor, &self.replica)
     }
 }

@@ -1,6 +1,6 @@
 //! The flags of `local-runner note`.
 
-use super::replica::ReplicaArgs;
+use super::connection::ReplicaArgs;
 
 const AFTER_NOTE: &str = "Examples:
   local-runner note add database/2026/11/20/app.sql.gz --label 'before the move' --set ticket=4711

@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 
-use super::replica::ReplicaArgs;
+use bucket_copy::Settings;
+use jiff::Timestamp;
+
+use super::connection::{At, ReplicaArgs, VendorArgs, backups};
 
 const AFTER_RESTORE: &str = "Examples:
   local-runner restore --destination-bucket my-company-backups --drill --user root
   local-runner restore --destination-bucket my-company-backups \\
     --key database/2026/11/20/app.sql.gz --database app --host db.internal --user app
+  local-runner restore --at vendor --database-bucket backup-my-environment-name --drill
+  local-runner restore --destination-bucket my-company-backups --files restored --create \\
+    --as-of 2026-11-20T03:00:00Z
 
 The password is read from RESTORE_PASSWORD or --password-file only, and goes to the
 client in a file that you alone can read. Without one, the client's own configuration
@@ -21,17 +27,34 @@ MariaDB and MySQL cannot take table definitions back: what came before an error 
 A dump is code that the server runs. Restore as a user that may write to that one
 database only.
 
-Exit codes:
-  0  the dump was restored
-  1  it was not; the error says what state the database is in
-  2  an argument or a setting is wrong; nothing was sent";
+--as-of takes what the bucket had at that time, from the versions that it keeps. In your
+own bucket that is what had been copied by then. Files go where download puts them, with
+the same care; download has more ways to say which. It needs s3:ListBucketVersions and
+s3:GetBucketVersioning on the bucket, and s3:GetObjectVersion on its objects.
 
-/// Restore a database dump into MariaDB, MySQL or PostgreSQL
+Exit codes:
+  0  the dump, or all of the files, were restored
+  1  it was not; the error says what state the database is in
+  2  an argument or a setting is wrong; nothing was sent
+  3  some files failed, are archived, or differ from files that were kept";
+
+/// Restore a database dump into MariaDB, MySQL or PostgreSQL, or the files to a directory
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_RESTORE)]
 pub(crate) struct Restore {
     #[command(flatten)]
-    pub(crate) replica: ReplicaArgs,
+    vendor: VendorArgs,
+    #[command(flatten)]
+    replica: ReplicaArgs,
+    /// Whose backups
+    #[arg(long, value_name = "SIDE", default_value = "destination")]
+    pub(crate) at: At,
+    /// As they were at this time, such as 2026-11-20T03:00:00Z, from the versions that the
+    /// bucket keeps [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) as_of: Option<Timestamp>,
+    #[command(flatten)]
+    pub(crate) files: FilesArgs,
     #[command(flatten)]
     pub(crate) dump: DumpArgs,
     #[command(flatten)]
@@ -45,6 +68,23 @@ pub(crate) struct Restore {
     /// Show no progress
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Files")]
+pub(crate) struct FilesArgs {
+    /// Restore the files, not a dump, to this directory
+    #[arg(long = "files", value_name = "DIR", conflicts_with_all = ["DumpArgs", "ServerArgs", "drill", "into_non_empty"])]
+    pub(crate) to: Option<PathBuf>,
+    /// Only files whose keys, without the files' own prefix, begin with this
+    #[arg(long, requires = "to", default_value = "", hide_default_value = true)]
+    pub(crate) prefix: String,
+    /// Make the directory if it is not there
+    #[arg(long, short = 'f', requires = "to")]
+    pub(crate) create: bool,
+    /// Replace files that differ
+    #[arg(long, short = 'o', requires = "to")]
+    pub(crate) overwrite: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -89,7 +129,7 @@ pub(crate) struct ServerArgs {
     #[arg(long)]
     pub(crate) user: Option<String>,
     /// The database to restore into, which must exist and be empty
-    #[arg(long, required_unless_present = "drill", conflicts_with = "drill")]
+    #[arg(long, required_unless_present_any = ["drill", "to"], conflicts_with = "drill")]
     pub(crate) database: Option<String>,
     /// A file whose first line is the password [default: RESTORE_PASSWORD]
     #[arg(long, value_name = "FILE")]
@@ -101,4 +141,10 @@ pub(crate) struct ServerArgs {
     /// format only
     #[arg(long)]
     pub(crate) no_owner: bool,
+}
+
+impl Restore {
+    pub(crate) fn settings(&self) -> Settings {
+        backups(&self.vendor, &self.replica)
+    }
 }

@@ -2,7 +2,7 @@
 
 use bucket_copy::Settings;
 
-use super::replica::ReplicaArgs;
+use super::connection::{ReplicaArgs, VendorArgs, backups};
 
 const AFTER_ROTATE: &str = "Example, which only shows the plan:
   local-runner rotate --destination-bucket my-company-backups \\
@@ -28,32 +28,11 @@ Exit codes:
 #[command(after_help = AFTER_ROTATE)]
 pub(crate) struct Rotate {
     #[command(flatten)]
+    vendor: VendorArgs,
+    #[command(flatten)]
     replica: ReplicaArgs,
     #[command(flatten)]
     pub(crate) keep: KeepArgs,
-    /// The vendor's bucket of dumps: what it still has is kept
-    #[arg(
-        long,
-        env,
-        hide_env = true,
-        hide_env_values = true,
-        value_name = "BUCKET",
-        help_heading = "Source"
-    )]
-    database_bucket: Option<String>,
-    /// The vendor's region [default: the AWS configuration's]
-    #[arg(
-        long,
-        env,
-        hide_env = true,
-        hide_env_values = true,
-        value_name = "REGION",
-        help_heading = "Source"
-    )]
-    source_region: Option<String>,
-    /// The vendor's S3-compatible server [default: AWS]
-    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "URL", help_heading = "Source")]
-    source_endpoint_url: Option<String>,
     /// What dumps are called; may be repeated [default: *.sql, *.sql.*, *.dump, *.zip and the like]
     #[arg(long, value_name = "GLOB")]
     pub(crate) pattern: Vec<String>,
@@ -91,12 +70,6 @@ pub(crate) struct KeepArgs {
 
 impl Rotate {
     pub(crate) fn settings(&self) -> Settings {
-        Settings {
-            database_bucket: self.database_bucket.clone().filter(|bucket| !bucket.trim().is_empty()),
-            source_region: self.source_region.clone(),
-            source_endpoint_url: self.source_endpoint_url.clone(),
-            source_credentials: Settings::read(|name| std::env::var(name).ok()).source_credentials,
-            ..self.replica.settings()
-        }
+        backups(&self.vendor, &self.replica)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bucket_copy::fetch::{Object, Proof};
 use bucket_copy::{Amount, FailedObject, Failure, Status};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::object::Job;
@@ -24,6 +25,9 @@ pub(super) struct Tally {
     status: Option<Status>,
     bucket: String,
     prefix: String,
+    /// The time that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<Timestamp>,
     directory: String,
     pub(super) seconds: f64,
     listed: Amount,
@@ -38,6 +42,9 @@ pub(super) struct Tally {
     archived: Amount,
     failed: Amount,
     interrupted: Amount,
+    /// Keys of which there are versions from after that time alone.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) later: u64,
     #[serde(skip)]
     pub(super) stopped: bool,
     /// Why the rest was given up.
@@ -54,6 +61,7 @@ impl Tally {
             status: None,
             bucket: job.name.clone(),
             prefix: wanted.prefix.clone(),
+            as_of: wanted.as_of,
             directory: String::new(),
             seconds: 0.0,
             listed: none,
@@ -65,6 +73,7 @@ impl Tally {
             archived: none,
             failed: none,
             interrupted: none,
+            later: 0,
             stopped: false,
             error: None,
             problems: Vec::new(),
@@ -129,9 +138,10 @@ impl Tally {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "{BOLD}s3://{}/{}{BOLD:#} {DIM}→{DIM:#} {}",
+            "{BOLD}s3://{}/{}{BOLD:#}{} {DIM}→{DIM:#} {}",
             escape(&self.bucket),
             escape(&self.prefix),
+            self.as_of.map_or(String::new(), |time| format!(" as of {time}")),
             escape(&self.directory)
         );
         let rows: Vec<Row> = self.rows().into_iter().flatten().collect();
@@ -144,7 +154,7 @@ impl Tally {
         text
     }
 
-    fn rows(&self) -> [Option<Row>; 8] {
+    fn rows(&self) -> [Option<Row>; 9] {
         let some = |style, label, amount: Amount, note: &str| {
             (amount.objects > 0).then(|| Row { style, label, amount: Some(amount), note: note.to_owned() })
         };
@@ -164,6 +174,7 @@ impl Tally {
             some(PLAIN, "already here", self.unchanged, ""),
             row("downloaded", self.downloaded, verified),
             some(PLAIN, "folders", Amount { objects: self.folders, bytes: 0 }, "made of folder markers"),
+            some(PLAIN, "not there yet", Amount { objects: self.later, bytes: 0 }, "of later versions alone"),
             some(CARE, "kept", self.kept, "files that differ, see below"),
             some(BAD, "failed", self.failed, "see below"),
             some(CARE, "archived", self.archived, "restore them first, see below"),
@@ -205,6 +216,11 @@ impl Tally {
             .collect();
         format!("{}.", parts.join(", "))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn add(amount: &mut Amount, object: &Object) {

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use bucket_copy::fetch::{Evidence, Object, Objects, Proof, Verdict};
 use bucket_copy::{Failure, Halt};
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::object::{Job, NO_PLACE, Unfinished, failure, no_place, refused, same, unwritable};
@@ -16,22 +17,21 @@ use super::report::Tally;
 use super::target::{Existing, Unplaced};
 
 /// What to download, and what to do with what is here.
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// Keys that begin with this.
-    pub(super) prefix: String,
+    pub(crate) prefix: String,
+    /// How many bytes of it paths leave out.
+    pub(crate) left_out: usize,
+    /// But none of those that begin with one of these.
+    pub(crate) except: Vec<String>,
+    /// As they were at this time.
+    pub(crate) as_of: Option<Timestamp>,
     /// Replace files that differ.
-    pub(super) overwrite: bool,
+    pub(crate) overwrite: bool,
     /// Compare by content, not by size and time.
-    pub(super) checksum: bool,
+    pub(crate) checksum: bool,
     /// Requests at once.
-    pub(super) most: usize,
-}
-
-impl Wanted {
-    /// What a key's path leaves out: the prefix as far as its last `/`.
-    fn left_out(&self) -> usize {
-        self.prefix.rfind('/').map_or(0, |slash| slash + 1)
-    }
+    pub(crate) most: usize,
 }
 
 /// What became of one object.
@@ -88,6 +88,7 @@ pub(super) async fn run(job: &Arc<Job>, wanted: &Wanted, mut objects: Objects, h
                 record(job, &mut tally, &object, fate);
             }
             object = objects.next(), if !listed && taken < wanted.most => match object {
+                Ok(Some(object)) if wanted.except.iter().any(|prefix| object.key.starts_with(prefix)) => {}
                 Ok(Some(object)) => {
                     job.counts.listed();
                     tally.listed(&object);
@@ -108,7 +109,7 @@ pub(super) async fn run(job: &Arc<Job>, wanted: &Wanted, mut objects: Objects, h
                     }
                 }
                 Ok(None) => {
-                    listed = true;
+                    (listed, tally.later) = (true, objects.later());
                     job.counts.all_found();
                 }
                 Err(error) => {
@@ -131,7 +132,7 @@ pub(super) async fn run(job: &Arc<Job>, wanted: &Wanted, mut objects: Objects, h
 
 /// What can be told without waiting; else where the object goes, and what is there.
 fn consider(job: &Job, wanted: &Wanted, object: &Object) -> Result<(PathBuf, Existing), Fate> {
-    let place = place(&object.key[wanted.left_out()..], object.size, cfg!(windows));
+    let place = place(&object.key[wanted.left_out..], object.size, cfg!(windows));
     let misfit = |misfit: super::place::Misfit| failure("NoPlace", misfit.to_string(), NO_PLACE);
     let path = match place.map_err(|error| Fate::Failed(misfit(error)))? {
         Place::File(path) => path,
@@ -203,7 +204,8 @@ async fn unchanged(
     let evidence = match listed.strongest() {
         Proof::Md5 if !checksum => listed,
         _ => {
-            let (now, evidence) = job.bucket.look_up(&object.key).await.map_err(refused)?;
+            let (now, evidence) =
+                job.bucket.look_up(&object.key, object.version.as_deref()).await.map_err(refused)?;
             if now.etag != object.etag {
                 return Ok(false);
             }

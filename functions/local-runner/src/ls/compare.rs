@@ -140,6 +140,7 @@ mod tests {
             etag: ETag::parse(etag),
             modified: Timestamp::from_second(minute * 60).expect("in range"),
             archived: false,
+            version: None,
         };
         let source = object(1, "a", 60);
         for (copy, expected) in [

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::compare::{Pair, State};
-use super::moment::named;
 use crate::args::At;
+use crate::dumps::Made;
 use crate::escape::escape;
 use crate::quantity::{bytes, count, number};
 use crate::report::{BOLD, CARE, DIM, GOOD, PLAIN};
@@ -25,12 +25,12 @@ pub(super) struct Listed {
     #[serde(skip)]
     at: At,
     side: &'static str,
-    backups: Vec<Backups>,
+    backups: Vec<Kind>,
 }
 
 /// One kind of backup.
 #[derive(Serialize)]
-pub(super) struct Backups {
+pub(super) struct Kind {
     kind: SourceName,
     bucket: String,
     prefix: String,
@@ -96,7 +96,7 @@ impl Listed {
         Self { at, side, backups: Vec::new() }
     }
 
-    pub(super) fn push(&mut self, backups: Backups) {
+    pub(super) fn push(&mut self, backups: Kind) {
         self.backups.push(backups);
     }
 
@@ -110,7 +110,7 @@ impl Listed {
     }
 }
 
-impl Backups {
+impl Kind {
     pub(super) fn new(kind: SourceName, bucket: &str, prefix: &str, all: bool) -> Self {
         Self {
             kind,
@@ -149,10 +149,8 @@ impl Backups {
     }
 
     fn add_dump(&mut self, object: Object, state: State) {
-        let (time, time_from) = match named(&object.key) {
-            Some(time) => (time, TimeFrom::Name),
-            None => (object.modified, TimeFrom::Written),
-        };
+        let Made { at: time, by_key } = Made::of(&object.key, &object);
+        let time_from = if by_key { TimeFrom::Name } else { TimeFrom::Written };
         self.newest = self.newest.max(Some(time));
         let (written, bytes, name) = (object.modified, object.size, object.key);
         self.heap.push(Reverse(Dump { time, name, time_from, written, bytes, state }));

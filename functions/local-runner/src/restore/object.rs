@@ -10,7 +10,7 @@ use bucket_copy::fetch::{Bucket, Evidence, FetchError, Judge, Object, Proof, Sin
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::replica::Unread;
+use crate::backups::Unread;
 
 /// Bytes a request.
 const PIECE: u64 = 8 << 20;

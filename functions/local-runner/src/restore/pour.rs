@@ -18,8 +18,8 @@ use super::format::{Content, Dump};
 use super::object::Sealed;
 use super::statements::{Ending, Origin, Statements};
 use crate::args::Engine;
+use crate::backups::Unread;
 use crate::quantity::bytes;
-use crate::replica::Unread;
 
 /// Bytes that are passed on at once; few of them wait.
 const CHUNK: usize = 256 << 10;

@@ -57,7 +57,7 @@ impl Shelf {
     }
 
     #[track_caller]
-    fn assert_has(&self, expected: &[(&str, &[u8])]) {
+    pub(crate) fn assert_has(&self, expected: &[(&str, &[u8])]) {
         let expected = expected.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec())).collect();
         assert_eq!(self.files(), expected);
         let others: Vec<_> = entries(self.folder.path()).filter(|path| *path != self.to()).collect();

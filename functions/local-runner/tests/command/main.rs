@@ -1,5 +1,6 @@
 //! The real binary against an S3 in this process, driven as a user drives it.
 
+mod as_of;
 mod doctor;
 mod downloads;
 mod downloads_cut;

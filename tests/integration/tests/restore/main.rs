@@ -2,6 +2,7 @@
 //! binary into real servers.
 
 mod faults;
+mod origins;
 mod packing;
 mod returns;
 mod world;
