@@ -1,6 +1,7 @@
 //! Which buckets, where and how: what the commands that reach a side have in common.
 
 use bucket_copy::Settings;
+use jiff::Timestamp;
 
 /// A side, for what is read of one alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -92,6 +93,11 @@ pub(crate) struct DestinationArgs {
     /// KMS key of the copies [default: the bucket's encryption]
     #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "KEY")]
     kms_key_id: Option<String>,
+}
+
+/// A time as it is said.
+pub(crate) fn time(text: &str) -> Result<Timestamp, &'static str> {
+    text.parse().map_err(|_| "write a time like 2026-11-20T03:00:00Z")
 }
 
 impl ReplicaArgs {

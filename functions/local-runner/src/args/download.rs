@@ -9,7 +9,7 @@ use bucket_copy::fetch::Location;
 use bucket_copy::{RunError, S3ErrorKind, Settings};
 use jiff::Timestamp;
 
-use super::connection::At;
+use super::connection::{At, time};
 use crate::backups::Sides;
 use crate::exit::{self, Usage};
 
@@ -43,7 +43,7 @@ pub(crate) struct Download {
     pub(crate) prefix: String,
     /// As it was at this time, such as 2026-11-20T03:00:00Z, from the versions that the bucket
     /// keeps; needs s3:ListBucketVersions and s3:GetObjectVersion
-    #[arg(long, value_name = "TIME", help_heading = "Bucket")]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Bucket")]
     pub(crate) as_of: Option<Timestamp>,
     /// Whose settings reach it: SOURCE_REGION and SOURCE_ENDPOINT_URL at the vendor,
     /// DESTINATION_… at the destination [default: destination; with an access key, vendor]

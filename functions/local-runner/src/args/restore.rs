@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bucket_copy::Settings;
 use jiff::Timestamp;
 
-use super::connection::{At, ReplicaArgs, VendorArgs, backups};
+use super::connection::{At, ReplicaArgs, VendorArgs, backups, time};
 
 const AFTER_RESTORE: &str = "Examples:
   local-runner restore --destination-bucket my-company-backups --drill --user root
@@ -47,11 +47,11 @@ pub(crate) struct Restore {
     #[command(flatten)]
     replica: ReplicaArgs,
     /// Whose backups
-    #[arg(long, value_name = "SIDE", default_value = "destination")]
+    #[arg(long, value_name = "SIDE", default_value = "destination", help_heading = "Backups")]
     pub(crate) at: At,
     /// As they were at this time, such as 2026-11-20T03:00:00Z, from the versions that the
     /// bucket keeps [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Backups")]
     pub(crate) as_of: Option<Timestamp>,
     #[command(flatten)]
     pub(crate) files: FilesArgs,
@@ -60,21 +60,22 @@ pub(crate) struct Restore {
     #[command(flatten)]
     pub(crate) server: ServerArgs,
     /// Restore into a scratch database, count its tables and rows, and drop it
-    #[arg(long)]
+    #[arg(long, help_heading = "Restoring")]
     pub(crate) drill: bool,
     /// Restore even if the database holds tables, views or routines already
-    #[arg(long, conflicts_with = "drill")]
+    #[arg(long, conflicts_with = "drill", help_heading = "Restoring")]
     pub(crate) into_non_empty: bool,
     /// Show no progress
-    #[arg(long, short)]
+    #[arg(long, short, help_heading = "Output")]
     pub(crate) quiet: bool,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Files")]
+#[group(conflicts_with_all = ["DumpArgs", "ServerArgs", "drill", "into_non_empty"])]
 pub(crate) struct FilesArgs {
     /// Restore the files, not a dump, to this directory
-    #[arg(long = "files", value_name = "DIR", conflicts_with_all = ["DumpArgs", "ServerArgs", "drill", "into_non_empty"])]
+    #[arg(long = "files", value_name = "DIR")]
     pub(crate) to: Option<PathBuf>,
     /// Only files whose keys, without the files' own prefix, begin with this
     #[arg(long, requires = "to", default_value = "", hide_default_value = true)]

@@ -25,7 +25,8 @@ Exit codes:
 
 /// Delete old database dumps from your bucket, by a plan that it shows first
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_ROTATE)]
+// The files are not rotated.
+#[command(after_help = AFTER_ROTATE, mut_arg("filesystem_bucket", |arg| arg.hide(true)))]
 pub(crate) struct Rotate {
     #[command(flatten)]
     vendor: VendorArgs,
@@ -34,16 +35,16 @@ pub(crate) struct Rotate {
     #[command(flatten)]
     pub(crate) keep: KeepArgs,
     /// What dumps are called; may be repeated [default: *.sql, *.sql.*, *.dump, *.zip and the like]
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", help_heading = "Deleting")]
     pub(crate) pattern: Vec<String>,
     /// Delete what the plan says
-    #[arg(long)]
+    #[arg(long, help_heading = "Deleting")]
     pub(crate) apply: bool,
     /// Delete nothing if the plan would delete more than this share of the dumps, in per cent
-    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=99))]
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=99), help_heading = "Deleting")]
     pub(crate) at_most: u8,
     /// Keep all of a series whose newest dump is older than this many days
-    #[arg(long, value_name = "DAYS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    #[arg(long, value_name = "DAYS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=3650), help_heading = "Deleting")]
     pub(crate) stale_after: u16,
 }
 

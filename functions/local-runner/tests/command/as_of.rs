@@ -122,7 +122,7 @@ fn a_bucket_without_versions_is_no_source_of_them() {
     assert_contains(&stderr(&run), &["warning: s3://backups does not keep versions any more"]);
     shelf.assert_has(&[("plain", b"x")]);
     let run = shelf.command(&["--as-of", "yesterday"]).assert().code(2);
-    assert_contains(&stderr(&run), &["yesterday", "--as-of"]);
+    assert_contains(&stderr(&run), &["yesterday", "--as-of", "write a time like 2026-"]);
 }
 
 #[test]
@@ -157,6 +157,10 @@ fn the_files_are_restored_and_nothing_beside_them() {
         .collect();
     entries.sort();
     assert_eq!(entries, ["file", "filesystem"]);
-    assert_contains(&stderr(&restore(&["--drill"]).code(2)), &["--drill", "--files"]);
+    for (args, named) in [(&["--drill"][..], "--drill"), (&["--user", "root"], "--user")] {
+        assert_contains(&stderr(&restore(args).code(2)), &[named, "--files"]);
+    }
+    let run = world.command("restore", &["--drill", "--create"]).assert().code(2);
+    assert_contains(&stderr(&run), &["--create", "--drill"]);
     assert_contains(&stderr(&restore(&["--at", "vendor"]).code(2)), &["FILESYSTEM_BUCKET"]);
 }

@@ -69,7 +69,7 @@ async fn a_dump_that_was_overwritten_comes_back_as_of_a_time() -> Result<()> {
         state.put(CUSTOMER, "database/app.sql", Object::bytes(dump).with_last_modified(day(written)));
     }
     let as_of = "2025-11-03T12:00:00Z";
-    for (database, args) in [("then", &[][..]), ("then_by_key", &["--key", "database/app.sql"])] {
+    for (database, args) in [("as_of", &[][..]), ("as_of_by_key", &["--key", "database/app.sql"])] {
         server.sql("postgres", &format!("CREATE DATABASE {database}"))?;
         let common = ["--database", database, "--engine", "postgresql", "--as-of", as_of];
         succeeded(&world.restore(&*server, &[&common, args].concat()).run().await?)?;
