@@ -48,7 +48,7 @@ async fn left(client: &Client) -> Result<BTreeSet<String>> {
 }
 
 async fn rotate(minio: &Minio, user: (&str, &str), args: &[&str]) -> Result<Finished> {
-    LocalRunner::new([&["rotate", "--apply"], args].concat().into_iter())
+    LocalRunner::new([&["rotate", "--apply"], args].concat())
         .env("DESTINATION_BUCKET", BUCKET)
         .env("AWS_ENDPOINT_URL", minio.endpoint())
         .env("AWS_ACCESS_KEY_ID", user.0)

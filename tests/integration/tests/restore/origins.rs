@@ -35,7 +35,7 @@ async fn a_dump_comes_straight_from_the_vendors_bucket_with_the_vendors_keys() -
     // No credentials of the customer's, and no bucket of the customer's either.
     let restore = |args: &[&str], secret: &str| {
         let login = ["restore", "--at", "vendor", "--host", "127.0.0.1", "--port", &port, "--user", "admin"];
-        LocalRunner::new([&login, args].concat().into_iter()).envs([
+        LocalRunner::new([&login, args].concat()).envs([
             ("DATABASE_BUCKET", VENDOR.to_owned()),
             ("SOURCE_ENDPOINT_URL", minio.endpoint()),
             ("SOURCE_REGION", "us-east-1".to_owned()),
