@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use crate::report::Operation;
 use crate::{Remedy, SourceName, Statement};
 
@@ -149,6 +151,9 @@ impl PlanError {
     }
 }
 
+/// The name of an error that only says that another run is at work.
+pub(crate) const HELD: &str = "HeldByAnother";
+
 /// Why a run could not do its job. What it copied before is at the destination.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -180,12 +185,28 @@ pub enum RunError {
         after: String,
     },
     /// Every object tried was refused for want of a right.
-    #[error("every copy was refused, and nothing was written: {message}; {remedy}")]
+    #[error("every copy was refused, and nothing was copied: {message}; {remedy}")]
     Denied {
         /// The first refusal.
         message: String,
         /// What to do.
         remedy: Remedy,
+    },
+    /// Another run has the source. Nothing is lost: that run does the work.
+    #[error(
+        "the {source_name} source is being replicated by another run: {holder}, since {started}; let that run work, or, if it is dead, run again after {lapses} (in {seconds} s), when its lease lapses"
+    )]
+    HeldByAnother {
+        /// The source.
+        source_name: SourceName,
+        /// Who runs it.
+        holder: String,
+        /// When that run began.
+        started: Timestamp,
+        /// When its lease lapses if that run does not renew it, by the server's clock.
+        lapses: Timestamp,
+        /// Until then, in seconds.
+        seconds: u64,
     },
 }
 
@@ -198,6 +219,7 @@ impl RunError {
             Self::List { source, .. } => source.kind.name(),
             Self::Denied { .. } => S3ErrorKind::AccessDenied.name(),
             Self::Disorder { .. } => "ListingOutOfOrder",
+            Self::HeldByAnother { .. } => HELD,
         }
     }
 
@@ -206,7 +228,7 @@ impl RunError {
     pub fn statement(&self) -> Option<&Statement> {
         match self {
             Self::List { remedy, .. } | Self::Denied { remedy, .. } => remedy.statement.as_deref(),
-            Self::Plan(_) | Self::Disorder { .. } => None,
+            Self::Plan(_) | Self::Disorder { .. } | Self::HeldByAnother { .. } => None,
         }
     }
 }

@@ -32,6 +32,11 @@ impl Halt {
         Self { deadline: Some(deadline.into()), ..Self::default() }
     }
 
+    /// A part of the run, which also ends with the whole and can be ended alone.
+    pub(crate) fn part(&self) -> Self {
+        Self { drain: self.drain.child_token(), cancel: self.cancel.child_token(), deadline: None }
+    }
+
     /// Ends the run now: within seconds, its uploads aborted.
     pub fn cancel(&self) {
         self.drain.cancel();

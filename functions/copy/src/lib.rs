@@ -21,8 +21,9 @@
 //!    the crate calls no `DeleteObject`.
 //! 3. An object is reported as copied only after the destination's own answer matched it.
 //! 4. A run stopped anywhere and run again ends where an undisturbed one would.
-//! 5. A second run over unchanged buckets writes no object and sends `ListObjectsV2` only; of a
-//!    large one it also reads, and may replace, what it keeps below `.replicator/`.
+//! 5. A second run over unchanged buckets writes no object but its lease below `.replicator/`,
+//!    and sends `ListObjectsV2` only, and three requests for the lease; of a large bucket it also
+//!    reads, and may replace, what it keeps there of its listing.
 //! 6. No secret is in a log, a report or an error: credentials live in the SDK's own types.
 //!
 //! The crate reads no environment, no arguments and no events: its callers do.
@@ -32,6 +33,7 @@ mod audit;
 mod copy;
 mod diff;
 pub mod doctor;
+mod documents;
 mod error;
 mod etag;
 pub mod fetch;
@@ -39,6 +41,7 @@ mod halt;
 mod join;
 mod kept;
 mod keyspace;
+mod lease;
 mod list;
 mod pace;
 mod plan;

@@ -37,6 +37,11 @@ pub struct Plan {
     pub max_streams: usize,
     /// How long one try of a request may take, besides the time its bytes need: 30 s.
     pub attempt_timeout: Duration,
+    /// Who runs it, for people: said to whoever finds this run at work.
+    pub holder: String,
+    /// How long a run that is not heard of keeps others from its sources: 60 s. It is heard of
+    /// three times as often.
+    pub lease: Duration,
 }
 
 /// Which way the bytes are to go.
@@ -139,6 +144,8 @@ impl Plan {
             max_in_flight: max_in_flight(settings.max_in_flight.as_deref())?,
             max_streams: max_streams(settings.memory_limit_mib.as_deref())?,
             attempt_timeout: Duration::from_secs(30),
+            holder: format!("process {}", std::process::id()),
+            lease: Duration::from_secs(60),
         };
         for source in &plan.sources {
             plan.check_landing(source)?;

@@ -5,15 +5,18 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use futures_util::future::{OptionFuture, join_all};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use crate::audit::Comparison;
 use crate::copy::{Job, Reader, breadth, foresee};
 use crate::diff::{Decision, Pair, decide};
+use crate::documents::Documents;
 use crate::join::{Join, places};
 use crate::kept::Shelf;
 use crate::keyspace::RangeId;
+use crate::lease::{Answer, Claim, Lease};
 use crate::list::{Entry, Listing};
 use crate::report::{Failure, Fate, Outcome, Reason, Report, Tally, close};
 use crate::s3::{Caller, Clients, Side};
@@ -44,7 +47,7 @@ impl Observer for () {}
 ///
 /// # Errors
 /// A [`RunError`] where a bucket cannot be listed at all, or where every copy was refused
-/// for want of a right. Nothing was written then.
+/// for want of a right, or where another run has every source. Nothing was copied then.
 pub async fn replicate(
     plan: &Plan,
     clients: &Clients,
@@ -71,32 +74,45 @@ async fn run(
     // All listings are open before the first copy is made: what cannot be listed is known
     // while nothing is written yet.
     let to = Side::destination(clients, plan);
-    let opened = plan.sources.iter().map(async |source| {
-        let destination = Listing::open(&caller, &to, &source.lands_in, &plan.prefix);
-        let (from, destination) =
-            futures_util::future::join(open(plan, clients, source, &caller), destination).await;
-        let (from, listing) = from?;
-        Ok::<_, RunError>((source, from, listing, destination?))
-    });
     let places = places(plan.max_in_flight);
-    let mut sources = Vec::with_capacity(plan.sources.len());
-    for opened in futures_util::future::join_all(opened).await {
-        let (source, from, listing, destination) = opened?;
+    let opened = plan.sources.iter().map(async |source| {
+        let caller = caller.part();
+        let documents = Documents::new(plan, caller.aside(), &to);
+        let claim = Claim::new(documents, source.name, &plan.holder, started, plan.lease);
+        let destination = Listing::open(&caller, &to, &source.lands_in, &plan.prefix);
+        let (from, destination, lease) = tokio::join!(
+            open(plan, clients, source, &caller),
+            destination,
+            OptionFuture::from((!plan.dry_run).then(|| claim.look())),
+        );
+        let (from, listing) = from?;
         let shelf = Shelf::new(&caller, &to, source.name, &source.bucket);
-        let join = Join::new(listing, destination, shelf, Arc::clone(&places));
-        let tally = Tally::new(source, &plan.destination.bucket);
-        let job = Arc::new(Job::new(plan, source, from, to.clone(), caller.clone(), Arc::clone(&observer)));
-        sources.push(SourceRun {
+        let run = SourceRun {
             plan,
-            job,
+            join: Join::new(listing, destination?, shelf, Arc::clone(&places)),
+            tally: Tally::new(source, &plan.destination.bucket),
+            job: Arc::new(Job::new(plan, source, from, to.clone(), caller, Arc::clone(&observer))),
             observer: Arc::clone(&observer),
-            join,
-            tally,
             waiting: VecDeque::new(),
             probes: 0,
-        });
+        };
+        Ok((run, lease.map(|found| (claim, found))))
+    });
+    let opened: Vec<_> = join_all(opened).await.into_iter().collect::<Result<_, RunError>>()?;
+    let tallies = join_all(opened.into_iter().map(async |(run, lease)| match lease {
+        Some((claim, found)) => match claim.take(found, &run.job.caller.halt).await {
+            Answer::Taken(lease) => (run.finish_under(lease).await, None),
+            Answer::Without => (run.finish().await, None),
+            Answer::Held(error) => (run.not_begun(&error), Some(error)),
+        },
+        None => (run.finish().await, None),
+    }));
+    let (tallies, held): (Vec<_>, Vec<_>) = tallies.await.into_iter().unzip();
+    if held.iter().all(Option::is_some)
+        && let Some(held) = held.into_iter().flatten().next()
+    {
+        return Err(held);
     }
-    let tallies = futures_util::future::join_all(sources.into_iter().map(SourceRun::finish)).await;
 
     let seconds = clock.elapsed().as_secs_f64();
     let report = close(tallies, &caller.requests, plan.dry_run, started, seconds);
@@ -174,6 +190,23 @@ pub(crate) const AHEAD: usize = 10_000;
 const AT_ONCE: usize = 1_000;
 
 impl SourceRun<'_> {
+    /// Runs while nobody else takes the source over.
+    async fn finish_under(self, lease: Lease) -> Tally {
+        let mut tally = self.finish().await;
+        if let Some(lost) = lease.release().await {
+            tally.report.error.get_or_insert(lost.failure());
+        }
+        tally
+    }
+
+    /// Leaves the source to the run that has it.
+    fn not_begun(mut self, held: &RunError) -> Tally {
+        self.fail(held);
+        self.stop();
+        (self.tally.report.transfer, self.tally.report.transfer_because) = self.job.route();
+        self.tally
+    }
+
     async fn finish(mut self) -> Tally {
         let mut copies = JoinSet::new();
         // A few more than the requests in flight, so that none waits for a task to be made.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::error::HELD;
 use crate::{Remedy, SourceName};
 
 /// Failures named in a report; the log names all.
@@ -482,7 +483,9 @@ pub(crate) fn close(
     }
     let stopped = |source: &SourceReport| source.stopped_after.is_some() || source.interrupted.objects > 0;
     let missing = |source: &SourceReport| source.failed.objects > 0 || source.archived.objects > 0;
-    let status = if sources.iter().any(|source| source.error.is_some()) {
+    // Another run is at work: nothing is wrong, but this one is not the one that tells.
+    let failed = |source: &SourceReport| source.error.as_ref().is_some_and(|error| error.error != HELD);
+    let status = if sources.iter().any(failed) {
         Status::Failed
     } else if sources.iter().any(stopped) {
         Status::Stopped

@@ -271,6 +271,22 @@ impl Caller {
         Self { tries: 1, admitted: true, ..self.clone() }
     }
 
+    /// For what is done beside the copies, stopped or not, and cannot wait for their places.
+    pub(crate) fn aside(&self) -> Self {
+        Self {
+            halt: Halt::never(),
+            patience: self.patience.min(Duration::from_secs(5)),
+            tries: 4,
+            admitted: true,
+            ..self.clone()
+        }
+    }
+
+    /// For one source of several, which may be ended alone.
+    pub(crate) fn part(&self) -> Self {
+        Self { halt: self.halt.part(), ..self.clone() }
+    }
+
     /// For what a run can do without.
     pub(crate) fn hurried(&self) -> Self {
         Self { patience: self.patience.min(Duration::from_secs(5)), tries: 2, ..self.clone() }

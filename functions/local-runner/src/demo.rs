@@ -59,7 +59,7 @@ pub(crate) async fn command(_: &Demo) -> anyhow::Result<ExitCode> {
     }
     print("Only what is new or changed travelled. What the vendor deleted, you keep.")?;
 
-    print(&heading("3. Nothing has changed since: the run lists, and writes nothing."))?;
+    print(&heading("3. Nothing has changed since: the run lists, and copies nothing."))?;
     let third = demo.run().await?;
     print(&report::verdict(&third))?;
 

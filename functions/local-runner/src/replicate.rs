@@ -29,7 +29,7 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
         }
         return verify::run(&settings, &request, Output { list, json, quiet }).await;
     }
-    let plan = Plan::new(&settings, &request)?;
+    let plan = Plan { holder: holder(), ..Plan::new(&settings, &request)? };
 
     let mut progress = Progress::new(manner(args.output.quiet, args.output.list));
     logs::init(progress.bar());
@@ -53,6 +53,15 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
     let gap = if args.output.list { "\n" } else { "" };
     print(&format!("{gap}{text}"))?;
     Ok(exit::code(report.status))
+}
+
+/// What another run says of this one.
+fn holder() -> String {
+    #[cfg(target_os = "linux")]
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(target_os = "linux"))]
+    let host = std::env::var("HOSTNAME").or(std::env::var("COMPUTERNAME")).unwrap_or("this host".into());
+    format!("local-runner on {host}, process {}", std::process::id())
 }
 
 /// Keeps the report at the destination. A dry run writes nothing.

@@ -59,15 +59,24 @@ async fn handle(
 ) -> Result<Answer, InvocationError> {
     let request = event::request(event.payload).map_err(RunError::from)?;
     let plan = Plan::new(settings, &request).map_err(RunError::from)?;
+    let function = &event.context.env_config.function_name;
+    let plan = Plan { holder: format!("{function}, request {}", event.context.request_id), ..plan };
     let deadline = deadline(event.context.deadline());
     let halt = Halt::at(deadline);
     if plan.verify {
         return answer(verify(&plan, clients, &halt, Arc::new(())).await?.brief());
     }
-    let report = replicate(&plan, clients, &halt, Arc::new(())).await?;
+    let report = match replicate(&plan, clients, &halt, Arc::new(())).await {
+        // No failure: a schedule's tick during a run that is longer than its interval. Whoever
+        // invoked it would try again, and an alarm call somebody.
+        Err(held @ RunError::HeldByAnother { .. }) => {
+            tracing::info!("nothing done: {held}");
+            return Ok(Answer::Held { status: held.name(), message: held.to_string() });
+        }
+        report => report?,
+    };
     // First what needs no request.
     let partial = !plan.prefix.is_empty() || plan.modified_after.is_some();
-    let function = &event.context.env_config.function_name;
     for line in metrics::lines(&report, partial, function, Timestamp::now()) {
         println!("{line}");
     }
@@ -111,6 +120,7 @@ fn answer(found: Verification) -> Result<Answer, InvocationError> {
 enum Answer {
     Replicated(Report),
     Verified(Verification),
+    Held { status: &'static str, message: String },
 }
 
 /// The longest an invocation may take.

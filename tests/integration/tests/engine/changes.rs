@@ -75,7 +75,7 @@ async fn an_object_deleted_after_it_was_listed_is_gone_and_no_failure() {
     });
     let report = fixture.run().await;
     assert_eq!((report.status, report.sources[0].gone.objects), (Status::Complete, 2), "{report:#?}");
-    assert_eq!(fixture.sim.state().keys(CUSTOMER), ["filesystem/single-too"]);
+    assert_eq!(fixture.copies(), ["filesystem/single-too"]);
     fixture.assert_at_rest().await;
 }
 
@@ -96,7 +96,7 @@ async fn an_object_that_never_rests_is_a_failure_not_a_torn_copy() {
     assert!(
         matches!(&outcomes.of("restless")[..], [Fate::Failed(failure)] if failure.error == "KeepsChanging")
     );
-    assert_eq!(fixture.sim.state().keys(CUSTOMER), ["filesystem/calm"]);
+    assert_eq!(fixture.copies(), ["filesystem/calm"]);
     assert_eq!(fixture.sim.state().open_uploads(CUSTOMER), []);
 }
 

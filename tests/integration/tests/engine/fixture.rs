@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
 use bucket_copy::{
-    Clients, Fate, Halt, Observer, Outcome, Plan, Report, Request, RunError, Settings, Verification,
-    replicate, verify,
+    Clients, Fate, Halt, Observer, Outcome, Plan, RESERVED_PREFIX, Report, Request, RunError, Settings,
+    Verification, replicate, verify,
 };
 use s3_sim::{Config, Content, ObjectSnapshot, Sim};
 
 pub(crate) const VENDOR: &str = "backup-fs-my-environment-name";
 pub(crate) const CUSTOMER: &str = "customer-backups";
+pub(crate) const LEASE: &str = ".replicator/lease/filesystem.json";
 pub(crate) const MIB: u64 = 1 << 20;
 
 pub(crate) struct Fixture {
@@ -20,6 +21,10 @@ pub(crate) struct Fixture {
     pub(crate) request: Request,
     /// How long one try of a request may take.
     pub(crate) patience: Duration,
+    /// After which a lease lapses.
+    pub(crate) lease: Duration,
+    /// Who runs it.
+    pub(crate) holder: &'static str,
     /// The customer's own keys.
     pub(crate) keys: (&'static str, &'static str),
 }
@@ -42,7 +47,15 @@ impl Fixture {
             ..Settings::default()
         };
         let keys = ("sim-access-key", "sim-secret-key");
-        Self { sim, settings, request: Request::default(), patience: Duration::from_secs(30), keys }
+        Self {
+            sim,
+            settings,
+            request: Request::default(),
+            patience: Duration::from_secs(30),
+            lease: Duration::from_secs(60),
+            holder: "the tests",
+            keys,
+        }
     }
 
     pub(crate) fn clients(&self) -> Clients {
@@ -60,8 +73,19 @@ impl Fixture {
     }
 
     pub(crate) async fn try_run(&self, halt: &Halt, observer: Arc<dyn Observer>) -> Result<Report, RunError> {
+        self.run_with(self.patience, halt, observer).await
+    }
+
+    async fn run_with(
+        &self,
+        patience: Duration,
+        halt: &Halt,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Report, RunError> {
         let mut plan = Plan::new(&self.settings, &self.request).expect("a valid plan");
-        plan.attempt_timeout = self.patience;
+        plan.attempt_timeout = patience;
+        plan.lease = self.lease;
+        plan.holder = self.holder.into();
         replicate(&plan, &self.clients(), halt, observer).await
     }
 
@@ -97,13 +121,41 @@ impl Fixture {
         assert_eq!(visible(&self.customer(key)), visible(&self.vendor(key)), "{key:?}");
     }
 
-    /// Nothing but listing, and nothing left open.
+    /// The keys at the destination, but for the replicator's own.
+    pub(crate) fn copies(&self) -> Vec<String> {
+        let mut keys = self.sim.state().keys(CUSTOMER);
+        keys.retain(|key| !key.starts_with(RESERVED_PREFIX));
+        keys
+    }
+
+    /// As if the run that has the lease had not been heard of for an hour.
+    pub(crate) fn let_lease_lapse(&self) {
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(3_600);
+        self.sim.state().set_last_modified(CUSTOMER, LEASE, long_ago);
+    }
+
+    /// The run after one that was killed: as soon as that one's last requests have arrived, and
+    /// its lease has lapsed.
+    pub(crate) async fn succeed(&self) -> Report {
+        loop {
+            self.let_lease_lapse();
+            match self.try_run(&Halt::never(), Arc::new(())).await {
+                Err(RunError::HeldByAnother { .. }) => {}
+                report => return report.expect("a run"),
+            }
+        }
+    }
+
+    /// Nothing but listing, and looking at, taking and releasing the lease. Nothing left open.
     pub(crate) async fn assert_at_rest(&self) {
         self.sim.clear_faults();
         self.sim.reset_counters();
-        let report = self.run().await;
+        // No request is tried again, however slow this machine.
+        let patience = Duration::from_secs(30);
+        let report = self.run_with(patience, &Halt::never(), Arc::new(())).await.expect("a run");
         let counters = self.sim.counters();
-        assert_eq!(counters.get("ListObjectsV2"), counters.total(), "{counters}");
+        let lease = ["GetObject", "PutObject"].map(|operation| counters.get(operation));
+        assert_eq!((lease, counters.get("ListObjectsV2") + 3), ([1, 2], counters.total()), "{counters}");
         assert_eq!(report.total(|source| source.copied).objects, 0, "{report:?}");
         assert_eq!(self.sim.state().open_uploads(CUSTOMER), []);
     }

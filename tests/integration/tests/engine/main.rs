@@ -5,6 +5,7 @@ mod changes;
 mod faults;
 mod fidelity;
 mod fixture;
+mod leases;
 mod listing;
 mod model;
 mod multipart;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bucket_copy::Status;
+use bucket_copy::{RESERVED_PREFIX, Status};
 use proptest::prelude::*;
 use s3_sim::{Fault, FaultKind, Object, Op};
 
@@ -74,7 +74,8 @@ fn apply(fixture: &Fixture, bucket: &str, prefix: &str, changes: &[Change]) {
 fn contents(fixture: &Fixture, bucket: &str) -> BTreeMap<String, String> {
     let state = fixture.sim.state();
     let object = |key: &String| state.object(bucket, key).expect("a key that is listed");
-    state.keys(bucket).into_iter().map(|key| (key.clone(), format!("{:?}", visible(&object(&key))))).collect()
+    let keys = state.keys(bucket).into_iter().filter(|key| !key.starts_with(RESERVED_PREFIX));
+    keys.map(|key| (key.clone(), format!("{:?}", visible(&object(&key))))).collect()
 }
 
 /// What the vendor does before a run, and how often the run's requests go wrong.

@@ -28,7 +28,7 @@ async fn a_deadline_ends_a_run_in_time_and_the_next_one_goes_on() {
     let source = &report.sources[0];
     let after = source.stopped_after.clone().expect("it says where it stopped");
     assert!(source.copied.objects > 0 && source.copied.objects < 400, "{source:?}");
-    let copied = fixture.sim.state().keys(CUSTOMER);
+    let copied = fixture.copies();
     // What was in flight at the very end may have arrived unheard.
     let said = source.copied.objects..=source.copied.objects + source.interrupted.objects;
     assert!(said.contains(&(copied.len() as u64)), "{} copied, {source:?}", copied.len());
@@ -40,7 +40,7 @@ async fn a_deadline_ends_a_run_in_time_and_the_next_one_goes_on() {
         copied.len() as u64,
         "nothing is copied twice"
     );
-    assert_eq!(fixture.sim.state().keys(CUSTOMER).len(), 400);
+    assert_eq!(fixture.copies().len(), 400);
     fixture.assert_at_rest().await;
 }
 
@@ -64,7 +64,7 @@ async fn a_cancelled_run_aborts_its_uploads_and_reports() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!((report.status, report.sources[0].interrupted.objects), (Status::Stopped, 4));
     assert_eq!(fixture.sim.state().open_uploads(CUSTOMER), []);
-    assert!(fixture.sim.state().keys(CUSTOMER).is_empty());
+    assert!(fixture.copies().is_empty());
 }
 
 /// Dropped in the middle, as a killed process is: nothing half is under a final key, and the
@@ -84,11 +84,12 @@ async fn a_run_that_is_dropped_at_any_moment_and_run_again_is_complete() {
         let run = fixture.try_run(&halt, Arc::new(()));
         // Whether it got to its end or not is the point of trying several times.
         drop(tokio::time::timeout(Duration::from_millis(millis), run).await);
-        for key in fixture.sim.state().keys(CUSTOMER) {
+        fixture.let_lease_lapse();
+        for key in fixture.copies() {
             fixture.assert_same(key.strip_prefix("filesystem/").expect("below the prefix"));
         }
     }
-    assert_eq!(fixture.run().await.status, Status::Complete);
+    assert_eq!(fixture.succeed().await.status, Status::Complete);
     for key in fixture.sim.state().keys(VENDOR) {
         fixture.assert_same(&key);
     }
