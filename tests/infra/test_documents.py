@@ -97,7 +97,7 @@ def errors_of_the_code() -> set[str]:
     """The stable names under which a run can fail."""
     files = ("functions/copy/src/error.rs", "functions/replicator/src/secret.rs")
     code = "".join((ROOT / file).read_text() for file in files)
-    names = set(re.findall(r'=> "([A-Za-z0-9]+)"', code))
+    names = set(re.findall(r'(?:=>|: &str =) "([A-Za-z0-9]+)"', code))
     return names | {"InvalidEvent", "InvalidConfiguration", "ListingFailed"}
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from textwrap import dedent
 
 import pytest
 import template
@@ -26,7 +27,7 @@ def blocks(text: str) -> list[str]:
     fenced = re.findall(r"^ *```\w*\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
     prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
     indented = re.findall(r"(?<=\n\n)(?:    .*\n(?:\n(?=    ))?)+", prose)
-    return [re.sub(r"\s+# .*", "", block).strip() for block in [*fenced, *indented]]
+    return [dedent(re.sub(r"\s+# .*", "", block)).strip() for block in [*fenced, *indented]]
 
 
 def tables(text: str) -> list[list[list[str]]]:

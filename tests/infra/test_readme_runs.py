@@ -43,6 +43,16 @@ def test_local_runner_takes_every_command_of_the_documents():
         assert done.returncode == 0, f"{shlex.join(command)}\n{done.stderr}"
 
 
+def test_the_demonstration_prints_what_is_shown():
+    def timeless(text: str) -> str:
+        return re.sub(r"in [\d.]+ s:", "in … s:", text)
+
+    printed = local_runner("demo").stdout
+    first, rest = block("2. A night later").split("(…)\n")
+    assert first in printed
+    assert timeless(rest) in timeless(printed)
+
+
 def test_every_setting_is_a_flag_unless_the_page_says_otherwise():
     flags = local_runner("replicate", "--help").stdout
     for names, meaning, _ in table_of(ENGLISH, "DATABASE_BUCKET"):
