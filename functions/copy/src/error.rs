@@ -194,7 +194,7 @@ pub enum RunError {
     },
     /// Another run has the source. Nothing is lost: that run does the work.
     #[error(
-        "the {source_name} source is being replicated by another run: {holder}, since {started}; let that run work, or, if it is dead, run again after {lapses} (in {seconds} s), when its lease lapses"
+        "the {source_name} source is being replicated by another run: {holder}, since {started:.0}; let that run work, or, if it is dead, run again after {lapses} (in {seconds} s), when its lease lapses"
     )]
     HeldByAnother {
         /// The source.
