@@ -18,7 +18,7 @@ use crate::meter::Counts;
 /// Downloads of an object that changes, or arrives damaged, before it is given up.
 const ATTEMPTS: u32 = 5;
 /// Pieces of one object that are got at once.
-const WIDTH: usize = 16;
+pub(super) const WIDTH: usize = 8;
 /// What is written at once.
 const FLUSH: usize = 1 << 20;
 

@@ -10,7 +10,7 @@ use bucket_copy::{Failure, Halt};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use super::object::{Job, NO_PLACE, Unfinished, failure, no_place, refused, same, unwritable};
+use super::object::{Job, NO_PLACE, Unfinished, WIDTH, failure, no_place, refused, same, unwritable};
 use super::partial::PIECE;
 use super::place::{Place, place};
 use super::report::Tally;
@@ -56,6 +56,13 @@ struct Fatal {
 /// Failures of the server's, with no success between, after which it is held to be gone.
 const GONE: u32 = 4;
 
+/// How many places an object takes. A request that brings megabytes counts as four: more of
+/// them at once only wait for each other at the server.
+fn breadth(size: u64) -> usize {
+    let pieces = usize::try_from(size.div_ceil(PIECE)).unwrap_or(usize::MAX);
+    if pieces <= 1 { 1 } else { 4 * pieces.min(WIDTH) }
+}
+
 /// Downloads what is `wanted` of the objects listed.
 pub(super) async fn run(job: &Arc<Job>, wanted: &Wanted, mut objects: Objects, halt: &Halt) -> Tally {
     let began = Instant::now();
@@ -95,8 +102,7 @@ pub(super) async fn run(job: &Arc<Job>, wanted: &Wanted, mut objects: Objects, h
                     match consider(job, wanted, &object) {
                         Ok((path, before)) => {
                             job.counts.found(object.size);
-                            let pieces = usize::try_from(object.size.div_ceil(PIECE)).unwrap_or(usize::MAX);
-                            let breadth = pieces.clamp(1, wanted.most.div_ceil(4));
+                            let breadth = breadth(object.size).min(wanted.most);
                             taken += breadth;
                             let (job, checksum) = (Arc::clone(job), wanted.checksum);
                             let overwrite = wanted.overwrite;
