@@ -1,8 +1,9 @@
 //! A bucket's keys as they were at a time, from the versions that it keeps.
 //!
-//! A version's time is that of S3's clock, in seconds; of an upload in parts, when it began. Of two changes in one second the later
-//! one counts where the listing tells which that is; an object and its deletion cannot be told
-//! apart there, and the object counts: what is given back too much can be thrown away.
+//! A version's time is that of S3's clock, in seconds; of an upload in parts, when it began.
+//! Of two changes in one second the later one counts where the listing tells which that is; an
+//! object and its deletion cannot be told apart there, and the object counts: what is given
+//! back too much can be thrown away.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;

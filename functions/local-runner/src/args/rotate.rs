@@ -18,6 +18,10 @@ Never deleted: the newest dump of a series, a series whose newest dump is older 
 what the vendor's bucket still has (the next run would copy it again), and whatever
 does not match --pattern.
 
+It needs s3:ListBucket, s3:GetBucketVersioning, s3:GetBucketObjectLockConfiguration,
+s3:GetObject and s3:DeleteObject, and with Object Lock s3:GetObjectLegalHold and
+s3:GetObjectRetention: what it cannot see the protection of, it does not delete.
+
 Exit codes:
   0  the plan was shown, or carried out
   1  it was not carried out, or not to its end; the error says why
