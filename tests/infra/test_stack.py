@@ -119,7 +119,11 @@ def may(stack: Stack, action: str, resource: str) -> bool:
 NEEDED = [
     *[("s3:ListBucket", name) for name in (DATABASE, FILESYSTEM, "{to}")],
     *[("s3:GetObject", f"{name}/any/key") for name in (DATABASE, FILESYSTEM)],
-    *[("s3:GetObjectTagging", f"{name}/any/key") for name in (DATABASE, FILESYSTEM)],
+    *[
+        (right, f"{name}/any/key")
+        for right in ("s3:GetObjectTagging", "s3:GetObjectAnnotation", "s3:ListObjectAnnotations")
+        for name in (DATABASE, FILESYSTEM)
+    ],
     ("s3:ListBucketMultipartUploads", "{to}"),
     *[
         (right, f"{{to}}/{key}")
@@ -127,6 +131,7 @@ NEEDED = [
         for right in (
             "s3:PutObject",
             "s3:PutObjectTagging",
+            "s3:PutObjectAnnotation",
             "s3:GetObject",
             "s3:AbortMultipartUpload",
             "s3:ListMultipartUploadParts",

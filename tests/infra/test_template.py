@@ -22,6 +22,8 @@ LEFT_OUT = {
     "SOURCE_ACCESS_KEY_ID": "whoever may see the function's configuration would see the key",
     "SOURCE_SECRET_ACCESS_KEY": "likewise",
     "DESTINATION_ENDPOINT_URL": "the destination of a stack is on AWS",
+    "TAGS": "its default does what can be done",
+    "ANNOTATIONS": "likewise",
     "MEMORY_LIMIT_MIB": "its default fits in the least memory that the function may be given",
 }
 

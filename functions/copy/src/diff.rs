@@ -110,7 +110,7 @@ mod tests {
             size,
             etag: ETag::parse(etag),
             modified: Timestamp::from_second(minute * 60).expect("in range"),
-            archived: false,
+            archived: crate::list::Archived::No,
         }
     }
 

@@ -93,6 +93,14 @@ pub enum PlanError {
     /// Not a way to go.
     #[error("TRANSFER is `{0}`: use auto, server-side or stream")]
     Transfer(String),
+    /// Not a way to treat tags or annotations.
+    #[error("{setting} is `{value}`: use auto, copy or skip")]
+    Carry {
+        /// `TAGS` or `ANNOTATIONS`.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+    },
     /// Server-side copies between two servers.
     #[error(
         "TRANSFER is server-side, but SOURCE_ENDPOINT_URL and DESTINATION_ENDPOINT_URL differ, and S3 copies between buckets of its own only: use auto or stream"

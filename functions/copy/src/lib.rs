@@ -57,11 +57,11 @@ pub use audit::{Comparison, Finding, SourceVerification, Verification, verify};
 pub use error::{PlanError, RunError, S3Error, S3ErrorKind};
 pub use etag::ETag;
 pub use halt::Halt;
-pub use plan::{Destination, Plan, Source, SourceName, Transfer};
+pub use plan::{Carry, Destination, Plan, Source, SourceName, Transfer};
 pub use replicate::{Observer, replicate};
 pub use report::{
-    Amount, FailedObject, Failure, Fate, Operation, Outcome, Reason, Report, Route, SourceReport, Status,
-    VerifiedBy,
+    Amount, Archive, ArchivedObject, FailedObject, Failure, Fate, Lack, LackingObject, Operation, Outcome,
+    Property, Reason, Report, Route, SourceReport, Status, VerifiedBy,
 };
 pub use rights::{Remedy, Statement};
 pub use s3::Clients;

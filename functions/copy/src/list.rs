@@ -22,8 +22,23 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     pub(crate) etag: ETag,
     pub(crate) modified: Timestamp,
-    /// In an archive tier, with no restored copy to read.
-    pub(crate) archived: bool,
+    pub(crate) archived: Archived,
+}
+
+/// Whether an object is in an archive, with no restored copy to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Archived {
+    No,
+    Yes,
+    /// A restore was asked for.
+    Restoring,
+}
+
+impl Archived {
+    /// Whether it can be read now.
+    pub(crate) fn is_readable(self) -> bool {
+        self == Self::No
+    }
 }
 
 impl AsRef<str> for Entry {
@@ -241,12 +256,15 @@ fn entry(key: String, object: &Object) -> Entry {
     }
 }
 
-/// In an archive tier, with no restored copy to read.
-pub(crate) fn archived(class: Option<&str>, restore: Option<&RestoreStatus>) -> bool {
-    let restored = restore.is_some_and(|status| {
-        status.is_restore_in_progress() != Some(true) && status.restore_expiry_date().is_some()
-    });
-    matches!(class, Some("GLACIER" | "DEEP_ARCHIVE")) && !restored
+/// Whether an object of this storage class can be read.
+pub(crate) fn archived(class: Option<&str>, restore: Option<&RestoreStatus>) -> Archived {
+    let restoring = restore.is_some_and(|status| status.is_restore_in_progress() == Some(true));
+    let restored = restore.is_some_and(|status| status.restore_expiry_date().is_some());
+    match (matches!(class, Some("GLACIER" | "DEEP_ARCHIVE")), restoring, restored) {
+        (false, ..) | (_, false, true) => Archived::No,
+        (_, true, _) => Archived::Restoring,
+        _ => Archived::Yes,
+    }
 }
 
 /// S3's times are between 2006 and 9999; the conversion cannot fail on them.

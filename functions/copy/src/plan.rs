@@ -31,6 +31,10 @@ pub struct Plan {
     pub read: bool,
     /// Which way the bytes go.
     pub transfer: Transfer,
+    /// What becomes of tags.
+    pub tags: Carry,
+    /// What becomes of annotations.
+    pub annotations: Carry,
     /// Requests at once, over all sources: 1 to 10,000.
     pub max_in_flight: usize,
     /// Bodies that pass through this process at once: as many as the memory limit has room for.
@@ -54,6 +58,17 @@ pub enum Transfer {
     ServerSide,
     /// Streamed.
     Stream,
+}
+
+/// What becomes of something that hangs on an object, and takes rights of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carry {
+    /// Copied; where a right is missing, the object is copied without, and the report says so.
+    Auto,
+    /// Copied; where a right is missing, the object fails.
+    Copy,
+    /// Neither read nor written.
+    Skip,
 }
 
 /// One of the vendor's buckets.
@@ -141,6 +156,8 @@ impl Plan {
             verify: request.verify,
             read: request.read,
             transfer: transfer(settings)?,
+            tags: carry("TAGS", settings.tags.as_deref())?,
+            annotations: carry("ANNOTATIONS", settings.annotations.as_deref())?,
             max_in_flight: max_in_flight(settings.max_in_flight.as_deref())?,
             max_streams: max_streams(settings.memory_limit_mib.as_deref())?,
             attempt_timeout: Duration::from_secs(30),
@@ -262,6 +279,15 @@ pub(crate) fn bucket(setting: &'static str, value: Option<&str>) -> Result<Optio
         Ok(Some(name.to_owned()))
     } else {
         Err(PlanError::BucketName { setting, bucket: name.to_owned() })
+    }
+}
+
+fn carry(setting: &'static str, value: Option<&str>) -> Result<Carry, PlanError> {
+    match given(value) {
+        None | Some("auto") => Ok(Carry::Auto),
+        Some("copy") => Ok(Carry::Copy),
+        Some("skip") => Ok(Carry::Skip),
+        Some(value) => Err(PlanError::Carry { setting, value: value.to_owned() }),
     }
 }
 
@@ -406,6 +432,8 @@ mod tests {
         assert_eq!(refused(&class, "{}"), PlanError::StorageClass("WARM".into()));
         let owner = Settings { source_bucket_owner: Some("me".into()), ..settings() };
         assert!(matches!(refused(&owner, "{}"), PlanError::AccountId { .. }));
+        let tags = Settings { tags: Some("yes".into()), ..settings() };
+        assert_eq!(refused(&tags, "{}"), PlanError::Carry { setting: "TAGS", value: "yes".into() });
         let directory = Settings { database_bucket: Some("dumps--use1-az4--x-s3".into()), ..settings() };
         assert!(matches!(refused(&directory, "{}"), PlanError::DirectoryBucket { .. }));
         let url = Settings { destination_bucket: Some("s3://customer/".into()), ..settings() };

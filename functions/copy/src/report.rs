@@ -34,10 +34,13 @@ pub enum Operation {
     ListParts,
     ListObjectVersions,
     GetBucketVersioning,
+    ListObjectAnnotations,
+    GetObjectAnnotation,
+    PutObjectAnnotation,
 }
 
 impl Operation {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 18] = [
         Self::ListObjectsV2,
         Self::HeadObject,
         Self::GetObjectTagging,
@@ -53,15 +56,20 @@ impl Operation {
         Self::ListParts,
         Self::ListObjectVersions,
         Self::GetBucketVersioning,
+        Self::ListObjectAnnotations,
+        Self::GetObjectAnnotation,
+        Self::PutObjectAnnotation,
     ];
 
     /// USD a request, in us-east-1 for STANDARD. Source: Amazon S3 pricing.
     #[must_use]
     pub fn price(self) -> f64 {
         match self {
-            Self::HeadObject | Self::GetObject | Self::GetObjectTagging | Self::GetBucketVersioning => {
-                0.0004 / 1_000.0
-            }
+            Self::HeadObject
+            | Self::GetObject
+            | Self::GetObjectTagging
+            | Self::GetBucketVersioning
+            | Self::GetObjectAnnotation => 0.0004 / 1_000.0,
             Self::AbortMultipartUpload => 0.0,
             _ => 0.005 / 1_000.0,
         }
@@ -90,6 +98,9 @@ impl Operation {
             Self::ListParts => "s3:ListMultipartUploadParts",
             Self::ListObjectVersions => "s3:ListBucketVersions",
             Self::GetBucketVersioning => "s3:GetBucketVersioning",
+            Self::ListObjectAnnotations => "s3:ListObjectAnnotations",
+            Self::GetObjectAnnotation => "s3:GetObjectAnnotation",
+            Self::PutObjectAnnotation => "s3:PutObjectAnnotation",
         }
     }
 }
@@ -157,6 +168,37 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Something of an object besides its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Property {
+    /// Its tags, or some it may have.
+    Tags,
+    /// Its annotations, or some it may have.
+    Annotations,
+    /// Entries of its user metadata.
+    Metadata,
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tags => "tags",
+            Self::Annotations => "annotations",
+            Self::Metadata => "some of its metadata",
+        })
+    }
+}
+
+/// Something that an object was copied without.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lack {
+    /// What.
+    pub property: Property,
+    /// Why, and what to do.
+    pub because: String,
+}
+
 /// What proved that a copy is the object that was listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -199,6 +241,9 @@ pub enum Fate {
         verified_by: VerifiedBy,
         /// How many times it was overwritten at the source while it was being copied.
         overwritten: u32,
+        /// What of it could not be copied.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        without: Vec<Lack>,
     },
     /// Not copied: a checksum, or an ETag, of the whole object is the same on both sides.
     Unchanged,
@@ -208,7 +253,7 @@ pub enum Fate {
         reason: Reason,
     },
     /// In an archive tier: it must be restored before it can be read.
-    Archived,
+    Archived(Archive),
     /// Deleted at the source after it was listed.
     Gone,
     /// The run was stopped while it was being copied.
@@ -293,6 +338,9 @@ pub struct SourceReport {
     pub copied_because: BTreeMap<Reason, Amount>,
     /// Of these, by what proved them; empty in a dry run.
     pub verified_by: BTreeMap<VerifiedBy, u64>,
+    /// Of these, by what they were copied without.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub copied_without: BTreeMap<Property, u64>,
     /// Not copied for an error.
     pub failed: Amount,
     /// Not copied because they are in an archive tier.
@@ -320,6 +368,41 @@ pub struct SourceReport {
     pub error: Option<Failure>,
     /// The first failures; `failed` counts all.
     pub failures: Vec<FailedObject>,
+    /// The first objects that were copied without something; `copied_without` counts all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<LackingObject>,
+    /// The first archived objects; `archived` counts all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub archived_objects: Vec<ArchivedObject>,
+}
+
+/// An object that was copied without something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LackingObject {
+    /// Its key at the source.
+    pub key: String,
+    /// What it was copied without.
+    pub without: Vec<Lack>,
+}
+
+/// An object that cannot be read before it is restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ArchivedObject {
+    /// Its key at the source.
+    pub key: String,
+    /// How to have it restored.
+    #[serde(flatten)]
+    pub archive: Archive,
+}
+
+/// How an archived object can be had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Archive {
+    /// Whether a restore was asked for already, and is not done yet.
+    pub restoring: bool,
+    /// The command that asks for one, for whoever has s3:RestoreObject on the source: its owner,
+    /// and those its owner allows.
+    pub restore: String,
 }
 
 /// An object that was not copied, and why.
@@ -370,6 +453,8 @@ impl Report {
     pub fn brief(mut self) -> Self {
         for source in &mut self.sources {
             source.failures.truncate(20);
+            source.lacking.truncate(20);
+            source.archived_objects.truncate(20);
         }
         self
     }
@@ -407,6 +492,7 @@ impl Tally {
                 copied: Amount::default(),
                 copied_because: BTreeMap::new(),
                 verified_by: BTreeMap::new(),
+                copied_without: BTreeMap::new(),
                 failed: Amount::default(),
                 archived: Amount::default(),
                 gone: Amount::default(),
@@ -418,29 +504,43 @@ impl Tally {
                 stopped_after: None,
                 error: None,
                 failures: Vec::new(),
+                lacking: Vec::new(),
+                archived_objects: Vec::new(),
             },
             forecast: BTreeMap::new(),
         }
     }
 
     pub(crate) fn record(&mut self, outcome: &Outcome) {
-        if matches!(outcome.fate, Fate::Archived | Fate::Interrupted | Fate::Failed(_)) {
+        if matches!(outcome.fate, Fate::Archived(_) | Fate::Interrupted | Fate::Failed(_)) {
             self.miss(outcome.modified);
         }
         let report = &mut self.report;
         match &outcome.fate {
-            Fate::Copied { reason, verified_by, overwritten } => {
+            Fate::Copied { reason, verified_by, overwritten, without } => {
                 report.copied.add(outcome.size);
                 report.copied_because.entry(*reason).or_default().add(outcome.size);
                 *report.verified_by.entry(*verified_by).or_default() += 1;
                 report.overwritten += u64::from(*overwritten);
+                for lack in without {
+                    *report.copied_without.entry(lack.property).or_default() += 1;
+                }
+                if !without.is_empty() && report.lacking.len() < KEPT_FAILURES {
+                    report.lacking.push(LackingObject { key: outcome.key.clone(), without: without.clone() });
+                }
             }
             Fate::WouldCopy { reason } => {
                 report.copied.add(outcome.size);
                 report.copied_because.entry(*reason).or_default().add(outcome.size);
             }
             Fate::Unchanged => report.unchanged.add(outcome.size),
-            Fate::Archived => report.archived.add(outcome.size),
+            Fate::Archived(archive) => {
+                report.archived.add(outcome.size);
+                if report.archived_objects.len() < KEPT_FAILURES {
+                    let object = ArchivedObject { key: outcome.key.clone(), archive: archive.clone() };
+                    report.archived_objects.push(object);
+                }
+            }
             Fate::Gone => report.gone.add(outcome.size),
             Fate::Interrupted => report.interrupted.add(outcome.size),
             Fate::Failed(failure) => {

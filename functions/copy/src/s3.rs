@@ -265,12 +265,6 @@ impl Caller {
         Self { tries: TRIES, ..self.clone() }
     }
 
-    /// For a request in the midst of an attempt, which holds a place in flight: waiting there
-    /// for another would, with all places taken by such, end with the patience of all.
-    pub(crate) fn admitted(&self) -> Self {
-        Self { tries: 1, admitted: true, ..self.clone() }
-    }
-
     /// For what is done beside the copies, stopped or not, and cannot wait for their places.
     pub(crate) fn aside(&self) -> Self {
         Self {

@@ -46,6 +46,10 @@ pub struct Settings {
     pub storage_class: Option<String>,
     /// `KMS_KEY_ID` under which the copies are encrypted.
     pub kms_key_id: Option<String>,
+    /// `TAGS`: `copy`, `skip`, or `auto` (unless given): copied where the rights are there.
+    pub tags: Option<String>,
+    /// `ANNOTATIONS`: likewise.
+    pub annotations: Option<String>,
     /// `MAX_IN_FLIGHT`: requests at once, 1 to 10,000; 256 unless given.
     pub max_in_flight: Option<String>,
     /// `MEMORY_LIMIT_MIB`: what streamed copies may hold, 128 to 65,536 MiB; 256 unless given.
@@ -85,6 +89,8 @@ impl Settings {
             destination_bucket_owner: lookup("DESTINATION_BUCKET_OWNER"),
             storage_class: lookup("STORAGE_CLASS"),
             kms_key_id: lookup("KMS_KEY_ID"),
+            tags: lookup("TAGS"),
+            annotations: lookup("ANNOTATIONS"),
             max_in_flight: lookup("MAX_IN_FLIGHT"),
             memory_limit_mib: lookup("MEMORY_LIMIT_MIB"),
         }

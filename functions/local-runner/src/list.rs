@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use bucket_copy::{Comparison, Fate, Finding, Outcome, SourceName};
+use bucket_copy::{Archive, Comparison, Fate, Finding, Outcome, SourceName};
 
 use crate::escape::escape;
 use crate::quantity::bytes;
@@ -14,10 +14,14 @@ pub(crate) fn print(outcome: &Outcome) {
 
 fn line(outcome: &Outcome) -> String {
     let (fate, why) = match &outcome.fate {
-        Fate::Copied { reason, .. } => ("copied", reason.to_string()),
+        Fate::Copied { reason, without, .. } => {
+            let without = without.iter().map(|lack| format!("; without {}", lack.property));
+            ("copied", format!("{reason}{}", without.collect::<String>()))
+        }
         Fate::WouldCopy { reason } => ("would copy", reason.to_string()),
         Fate::Unchanged => ("unchanged", "its checksum is the same".to_owned()),
-        Fate::Archived => ("archived", "restore it at the source first".to_owned()),
+        Fate::Archived(Archive { restoring: true, .. }) => ("archived", "being restored".to_owned()),
+        Fate::Archived(Archive { restore, .. }) => ("archived", format!("to be restored first: {restore}")),
         Fate::Gone => ("gone", "deleted at the source meanwhile".to_owned()),
         Fate::Interrupted => ("interrupted", "the run was stopped".to_owned()),
         Fate::Failed(failure) => ("failed", format!("{}; {}", failure.message, failure.remedy)),

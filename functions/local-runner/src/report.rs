@@ -2,6 +2,7 @@
 //! ANSI sequences that `anstream` strips where they do not belong.
 
 pub(crate) mod failures;
+mod notes;
 pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub(crate) fn render(report: &Report) -> String {
             row.write(&mut text, widths);
         }
         failures::write(&mut text, source);
+        notes::write(&mut text, source);
         text.push('\n');
     }
     text.push_str(&verdict(report));

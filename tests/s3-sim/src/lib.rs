@@ -12,8 +12,8 @@
 //! decides over faults; `s3s` checks the signature and parses; `api` has one file for each
 //! group of operations; `state` keeps buckets, objects and uploads.
 //!
-//! Deliberately absent: ACLs, bucket policies, Object Lock, lifecycle rules, SSE-C,
-//! annotations, virtual-hosted addressing.
+//! Deliberately absent: ACLs, bucket policies, Object Lock but for what it demands of writes,
+//! lifecycle rules, SSE-C, virtual-hosted addressing.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -33,7 +33,8 @@ operations! {
     HeadObject, GetObject, PutObject, CopyObject, DeleteObject, DeleteObjects,
     GetObjectAttributes, GetObjectTagging, PutObjectTagging, DeleteObjectTagging,
     CreateMultipartUpload, UploadPart, UploadPartCopy, CompleteMultipartUpload,
-    AbortMultipartUpload, ListParts, Other,
+    AbortMultipartUpload, ListParts,
+    ListObjectAnnotations, GetObjectAnnotation, PutObjectAnnotation, Other,
 }
 
 impl Operation {
@@ -86,6 +87,9 @@ impl Operation {
         match *method {
             Method::HEAD => Self::HeadObject,
             Method::GET if has("uploadId") => Self::ListParts,
+            Method::GET if has("annotationName") => Self::GetObjectAnnotation,
+            Method::GET if has("annotation") => Self::ListObjectAnnotations,
+            Method::PUT if has("annotation") => Self::PutObjectAnnotation,
             Method::GET if has("tagging") => Self::GetObjectTagging,
             Method::GET if has("attributes") => Self::GetObjectAttributes,
             Method::GET if names_a_subresource(query) => Self::Other,
@@ -115,6 +119,7 @@ impl Operation {
                 | Self::DeleteObject
                 | Self::DeleteObjects
                 | Self::PutObjectTagging
+                | Self::PutObjectAnnotation
                 | Self::DeleteObjectTagging
                 | Self::CreateMultipartUpload
                 | Self::UploadPart

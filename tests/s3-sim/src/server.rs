@@ -25,7 +25,7 @@ use s3s::validation::NameValidation;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::api::{Api, RawXml, source_size};
+use crate::api::{Annotations, Api, RawXml, source_size};
 use crate::auth::Gate;
 use crate::config::{Config, Latency};
 use crate::counters::LiveCounters;
@@ -102,6 +102,7 @@ impl Server {
         let mut builder = S3ServiceBuilder::new(Api { state: state.clone() });
         builder.set_auth(Gate(state.clone()));
         builder.set_access(Gate(state.clone()));
+        builder.set_route(Annotations(state.clone()));
         builder.set_validation(AnyName);
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(S3Config::default()))));
         Self {

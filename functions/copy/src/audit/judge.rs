@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::diff::{Decision, PlainEtags, decide, is_newer};
-use crate::list::Entry;
+use crate::list::{Archived, Entry};
 use crate::verify::Facts;
 use crate::{ETag, Failure, VerifiedBy};
 
@@ -104,7 +104,7 @@ pub(super) fn is_copied_anew(source: &Seen, copy: &Seen) -> bool {
         size: seen.facts.size,
         etag: seen.facts.etag.clone(),
         modified: seen.modified,
-        archived: false,
+        archived: Archived::No,
     };
     matches!(decide(&entry(source), &entry(copy), plain), Decision::Copy(_))
 }
@@ -120,7 +120,7 @@ pub(super) fn remedy(copied_anew: bool) -> &'static str {
 
 /// What to do about an object that is not at the destination.
 pub(super) fn missing(source: &Entry) -> Failure {
-    let (error, message, remedy) = if source.archived {
+    let (error, message, remedy) = if !source.archived.is_readable() {
         (
             "ObjectArchived",
             "in an archive tier at the source, and not at the destination",

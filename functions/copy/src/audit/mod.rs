@@ -172,7 +172,7 @@ impl Audit<'_> {
             None => {
                 let finding = self.desk.missing(&source);
                 if matches!(finding, Finding::Missing(_)) {
-                    if source.archived {
+                    if !source.archived.is_readable() {
                         self.found.missing_archived.add(source.size);
                     }
                     let since = self.found.missing_since.get_or_insert(source.modified);

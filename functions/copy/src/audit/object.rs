@@ -130,7 +130,7 @@ impl Desk {
 
     /// Reads both sides, where both can be read and lengths are alike.
     async fn read_or_ask(&self, source: &Entry, copy: &Entry, listed: &ETag) -> Result<Finding, Obstacle> {
-        let readable = !source.archived && !copy.archived;
+        let readable = source.archived.is_readable() && copy.archived.is_readable();
         if readable && source.size == copy.size {
             match self.read(source, copy, listed).await {
                 Err(Obstacle::Archived) => {}

@@ -1,6 +1,7 @@
 //! Checksums on the way: the source's, which the destination is told to check what it receives
 //! by, and those of parts, made again by the algorithm that the source was given.
 
+use aws_sdk_s3::config::RequestChecksumCalculation;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
@@ -74,4 +75,13 @@ pub(super) fn of_upload(head: &HeadObjectOutput) -> (Option<ChecksumAlgorithm>, 
         _ => head.checksum_type().cloned(),
     };
     (Some(algorithm), checksum_type)
+}
+
+/// How the SDK is to send a body whose checksum is not known yet: computed as the bytes pass,
+/// and sent behind them.
+pub(super) fn computed(is_wanted: bool) -> RequestChecksumCalculation {
+    match is_wanted {
+        true => RequestChecksumCalculation::WhenSupported,
+        false => RequestChecksumCalculation::WhenRequired,
+    }
 }

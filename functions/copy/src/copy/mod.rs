@@ -4,6 +4,8 @@
 //! up) with: an object overwritten meanwhile answers 412, is looked up again and copied as
 //! it is now. A copy is therefore never torn.
 
+mod annotations;
+mod archive;
 mod checksums;
 mod multipart;
 mod parts;
@@ -11,6 +13,7 @@ mod properties;
 mod refusal;
 mod single;
 mod stream;
+mod ways;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -20,8 +23,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OnceCell;
 
 use crate::diff::{PlainEtags, is_doubtful};
-use crate::list::{Entry, timestamp};
-use crate::plan::Destination;
+use crate::list::{Archived, Entry, timestamp};
+use crate::plan::{Carry, Destination};
 use crate::replicate::Observer;
 use crate::report::{Failure, Fate, Operation, Outcome, Reason, Route, VerifiedBy};
 use crate::s3::{Caller, Side};
@@ -30,6 +33,7 @@ use crate::verify::{Facts, Verdict, compare};
 use crate::{ETag, Plan, S3Error, S3ErrorKind, Source, SourceName, Transfer};
 
 pub(crate) use parts::{breadth, foresee};
+use ways::Copied;
 
 /// Lookups of an object that is overwritten faster than it can be copied.
 const LOOKUPS: u32 = 5;
@@ -57,6 +61,9 @@ pub(crate) struct Job {
     lands_in: String,
     observer: Arc<dyn Observer>,
     plain: Mutex<PlainEtags>,
+    tags: Carry,
+    annotations: Carry,
+    learned: ways::Learned,
 }
 
 /// A source, and who may read it how.
@@ -104,6 +111,9 @@ impl Job {
             lands_in: source.lands_in.clone(),
             observer,
             plain: Mutex::default(),
+            tags: plan.tags,
+            annotations: plan.annotations,
+            learned: ways::Learned::default(),
         }
     }
 
@@ -160,7 +170,9 @@ impl Job {
             }
             match self.attempt(&entry).await {
                 Err(CopyError::Switched) => {}
-                Ok(verified_by) => break Fate::Copied { reason, verified_by, overwritten },
+                Ok(Copied { verified_by, without }) => {
+                    break Fate::Copied { reason, verified_by, overwritten, without };
+                }
                 Err(CopyError::Overwritten) if overwritten + 1 < LOOKUPS => {
                     overwritten += 1;
                     match self.look_up(&entry).await {
@@ -175,7 +187,7 @@ impl Job {
         Outcome { source: self.name, key, size, modified, fate }
     }
 
-    async fn attempt(&self, entry: &Entry) -> Result<VerifiedBy, CopyError> {
+    async fn attempt(&self, entry: &Entry) -> Result<Copied, CopyError> {
         match entry.etag {
             ETag::Multipart(..) => multipart::copy(self, entry).await,
             _ if entry.size > single::LARGEST => multipart::copy(self, entry).await,
@@ -196,8 +208,8 @@ impl Job {
 
     /// What keeps an object from being copied, as far as the listing tells.
     pub(crate) fn obstacle(&self, entry: &Entry) -> Option<Fate> {
-        if entry.archived {
-            return Some(Fate::Archived);
+        if let Some(archived) = self.listed_as_archived(entry) {
+            return Some(archived);
         }
         no_place(self.name, &self.destination_key(&entry.key)).map(Fate::Failed)
     }
@@ -215,7 +227,7 @@ impl Job {
             size: size(&head),
             etag: ETag::parse(head.e_tag().unwrap_or_default()),
             modified: head.last_modified().map(timestamp).unwrap_or_default(),
-            archived: false,
+            archived: Archived::No,
         })
     }
 
@@ -341,7 +353,7 @@ impl Job {
 
     async fn fate(&self, entry: &Entry, error: CopyError) -> Fate {
         match error {
-            CopyError::Archived => Fate::Archived,
+            CopyError::Archived => self.found_archived(&entry.key).await,
             CopyError::Stopped | CopyError::Switched => Fate::Interrupted,
             CopyError::Refused(failure) => Fate::Failed(failure),
             CopyError::Overwritten => Fate::Failed(Failure {

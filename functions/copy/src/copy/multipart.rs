@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, CopyPartResult, ServerSideEncryption, Tag,
@@ -17,23 +18,30 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::parts::{self, Part};
 use super::properties::{Properties, expires};
+use super::ways::{Copied, Tags, Way};
 use super::{CopyError, Job, checksums, copy_source, size, stream};
 use crate::list::{Entry, timestamp};
-use crate::report::{Failure, Operation, VerifiedBy};
+use crate::plan::Carry;
+use crate::report::{Failure, Operation, Property, VerifiedBy};
 use crate::s3::{Caller, Side};
 use crate::verify::is_kms;
 use crate::{ETag, S3Error, S3ErrorKind};
 
-pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyError> {
+pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<Copied, CopyError> {
     let followed = matches!(entry.etag, ETag::Multipart(..)).then_some(1);
     let head = job.head_source(&entry.key, Some(&entry.etag), followed).await?;
     let layout = layout(job, entry, &head).await?;
     let source = job.reader();
-    let tags = job.tags(&job.caller, source, &entry.key, head.tag_count()).await;
+    let tags = job.tags_to_write(source, &entry.key, head.tag_count()).await;
     let tags = tags.map_err(|error| job.error(error, source))?;
-    let upload = Upload::create(job, entry, &head, tags).await?;
+    let annotations = job.annotations(&entry.key).await?;
+    let (upload, way) = Upload::create(job, entry, &head, &tags).await?;
     match upload.fill_and_complete(layout).await {
-        Ok(verified) => Ok(verified),
+        Ok((verified_by, etag)) => {
+            let mut without = job.lacks(way, &tags, head.missing_meta());
+            without.extend(job.annotate(&entry.key, etag.as_deref(), annotations).await?);
+            Ok(Copied { verified_by, without })
+        }
         Err(error) => {
             upload.abort().await;
             Err(error)
@@ -118,8 +126,38 @@ impl<'a> Upload<'a> {
         job: &'a Job,
         entry: &'a Entry,
         head: &HeadObjectOutput,
+        tags: &Tags,
+    ) -> Result<(Self, Way), CopyError> {
+        let mut refused: Option<S3Error> = None;
+        for way in job.ways(tags.header.is_some().then_some(Property::Tags)) {
+            // An upload's conditions are those of its completion.
+            if refused.is_some() && way.conditional != job.way().conditional {
+                continue;
+            }
+            match Self::create_by(job, entry, head, tags.header.clone().filter(|_| way.tags)).await {
+                Ok(upload) => {
+                    job.learn_way(way, refused.as_ref());
+                    return Ok((upload, way));
+                }
+                Err(error) if error.kind == S3ErrorKind::AccessDenied => {
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(job.put_error(error, &entry.key).await),
+            }
+        }
+        job.note_in_vain();
+        match refused {
+            Some(error) => Err(job.put_error(error, &entry.key).await),
+            None => Err(CopyError::Stopped),
+        }
+    }
+
+    async fn create_by(
+        job: &'a Job,
+        entry: &'a Entry,
+        head: &HeadObjectOutput,
         tags: Option<String>,
-    ) -> Result<Self, CopyError> {
+    ) -> Result<Self, S3Error> {
         let key = job.destination_key(&entry.key);
         let kms_key_id = &job.as_configured.kms_key_id;
         let properties = Properties::from(head);
@@ -174,10 +212,7 @@ impl<'a> Upload<'a> {
                 () = closed => tracing::warn!(key = upload.key, "an upload may have been left open"),
             }
         }
-        match created {
-            Ok(_) => Ok(upload),
-            Err(error) => Err(job.put_error(error, &entry.key).await),
-        }
+        created.map(|_| upload)
     }
 
     /// Aborts this run's other uploads to the same key: those opened since `began`.
@@ -215,7 +250,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn fill_and_complete(&self, layout: Layout) -> Result<VerifiedBy, CopyError> {
+    async fn fill_and_complete(&self, layout: Layout) -> Result<(VerifiedBy, Option<String>), CopyError> {
         let mut copied = self.copy_parts(&layout.parts).await?;
         let mut exact = layout.exact;
         if layout.guessed
@@ -313,13 +348,45 @@ impl<'a> Upload<'a> {
         Ok(CopiedPart::new(part, is_kms(copied.server_side_encryption()), result))
     }
 
-    async fn complete(&self, copied: &[CopiedPart]) -> Result<VerifiedBy, CopyError> {
+    /// Completes the upload; answers what proves it, and its ETag.
+    async fn complete(&self, copied: &[CopiedPart]) -> Result<(VerifiedBy, Option<String>), CopyError> {
         let Self { job, entry, .. } = self;
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(copied.iter().map(CopiedPart::completed).collect()))
             .build();
-        let completed = job
-            .caller
+        let mut refused: Option<S3Error> = None;
+        for way in job.ways(None) {
+            match self.complete_by(way, &parts).await {
+                Ok(completed) => {
+                    job.learn_way(way, refused.as_ref());
+                    let kms = is_kms(completed.server_side_encryption());
+                    return Ok((job.verify(entry, completed.e_tag(), kms).await?, completed.e_tag));
+                }
+                Err(error) => match error.kind {
+                    S3ErrorKind::AccessDenied => {
+                        refused.get_or_insert(error);
+                    }
+                    // The answer to an earlier try was lost, but the upload had been completed.
+                    S3ErrorKind::NoSuchUpload if error.tries > 1 => {
+                        return Ok((job.verify(entry, None, false).await?, None));
+                    }
+                    S3ErrorKind::PreconditionFailed => return Err(CopyError::Overwritten),
+                    _ => return Err(job.destination_error(error)),
+                },
+            }
+        }
+        job.note_in_vain();
+        Err(refused.map_or(CopyError::Stopped, |error| job.destination_error(error)))
+    }
+
+    async fn complete_by(
+        &self,
+        way: Way,
+        parts: &CompletedMultipartUpload,
+    ) -> Result<CompleteMultipartUploadOutput, S3Error> {
+        let Self { job, entry, .. } = self;
+        let condition = job.condition(way, &entry.key).await;
+        job.caller
             .send_sized(Operation::CompleteMultipartUpload, entry.size, || {
                 job.destination
                     .client
@@ -328,20 +395,12 @@ impl<'a> Upload<'a> {
                     .key(&self.key)
                     .upload_id(&self.id)
                     .multipart_upload(parts.clone())
+                    .set_if_none_match(condition.if_none_match())
+                    .set_if_match(condition.if_match())
                     .set_expected_bucket_owner(job.destination.owner.clone())
                     .send()
             })
-            .await;
-        match completed {
-            Ok(completed) => {
-                job.verify(entry, completed.e_tag(), is_kms(completed.server_side_encryption())).await
-            }
-            // The answer to an earlier try was lost, but the upload had been completed.
-            Err(error) if error.kind == S3ErrorKind::NoSuchUpload && error.tries > 1 => {
-                job.verify(entry, None, false).await
-            }
-            Err(error) => Err(job.destination_error(error)),
-        }
+            .await
     }
 
     /// Aborts the upload, within seconds if the run was stopped.
@@ -439,7 +498,7 @@ impl Job {
         key: &str,
         count: Option<i32>,
     ) -> Result<Option<String>, S3Error> {
-        if count == Some(0) {
+        if count == Some(0) || self.tags == Carry::Skip {
             return Ok(None);
         }
         let tagging = caller

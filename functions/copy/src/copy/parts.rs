@@ -88,7 +88,9 @@ pub(crate) fn foresee(entry: &Entry, streams: bool) -> Vec<(Operation, u64)> {
     use Operation::*;
     let Some(parts) = foreseen(entry) else {
         return match streams {
-            true => vec![(GetObject, 1), (GetObjectTagging, 1), (PutObject, 1)],
+            true => {
+                vec![(ListObjectAnnotations, 1), (GetObject, 1), (GetObjectTagging, 1), (PutObject, 1)]
+            }
             false => vec![(CopyObject, 1)],
         };
     };
@@ -96,7 +98,8 @@ pub(crate) fn foresee(entry: &Entry, streams: bool) -> Vec<(Operation, u64)> {
         true => vec![(GetObject, parts), (UploadPart, parts)],
         false => vec![(UploadPartCopy, parts)],
     };
-    let besides = [HeadObject, GetObjectTagging, CreateMultipartUpload, CompleteMultipartUpload];
+    let besides =
+        [HeadObject, GetObjectTagging, ListObjectAnnotations, CreateMultipartUpload, CompleteMultipartUpload];
     besides.into_iter().map(|operation| (operation, 1)).chain(copies).collect()
 }
 

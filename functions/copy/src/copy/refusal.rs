@@ -5,6 +5,7 @@
 //! right. What each side refuses by itself shows which.
 
 use super::{CopyError, Job};
+use crate::plan::Carry;
 use crate::report::{Failure, Operation};
 use crate::rights::{Remedy, Said};
 use crate::s3::Side;
@@ -34,7 +35,7 @@ impl Job {
             return self.destination_error(error);
         }
         let tags = self.tags(&self.caller, self.reader(), key, None).await.unwrap_or_default();
-        let remedy = self.why_not_put(&error, key, tags).await;
+        let remedy = self.why_not_put(&error, key, tags, false).await;
         CopyError::Refused(self.failure(&error, remedy))
     }
 
@@ -75,12 +76,7 @@ impl Job {
                 false => Ok(self.destination.remedy(error)),
             };
         }
-        // Whoever may not list is refused what is gone.
-        if self.own_may_not_list.is_some()
-            && let Err(gone @ CopyError::NotFound(_)) = self.head_at(self.lister(), key, None, None).await
-        {
-            return Err(gone);
-        }
+        self.or_gone(key).await?;
         let head = match self.head_source(key, None, None).await {
             Err(CopyError::Refused(failure)) => return Ok(failure.remedy),
             head => head?,
@@ -91,11 +87,30 @@ impl Job {
             }
             tags => tags.map_err(|error| self.error(error, source))?,
         };
+        let annotated = match self.is_annotated(key).await {
+            Err(error) if error.kind == S3ErrorKind::AccessDenied && self.annotations == Carry::Copy => {
+                return self.refused_by_source(&error, source.remedy(&error));
+            }
+            annotated => annotated.unwrap_or_default(),
+        };
         if is_kms(head.server_side_encryption()) && !self.may_decrypt(key).await {
             let remedy = source.place().allow_key("kms:Decrypt", head.ssekms_key_id());
             return self.refused_by_source(error, remedy);
         }
-        Ok(self.why_not_put(error, key, tags).await)
+        Ok(self.why_not_put(error, key, tags, annotated).await)
+    }
+
+    /// Whoever may not list is refused what is gone.
+    ///
+    /// # Errors
+    /// That it is gone.
+    pub(super) async fn or_gone(&self, key: &str) -> Result<(), CopyError> {
+        if self.own_may_not_list.is_some()
+            && let Err(gone @ CopyError::NotFound(_)) = self.head_at(self.lister(), key, None, None).await
+        {
+            return Err(gone);
+        }
+        Ok(())
     }
 
     fn refused_by_source(&self, error: &S3Error, remedy: Remedy) -> Result<Remedy, CopyError> {
@@ -115,7 +130,7 @@ impl Job {
     }
 
     /// Which right a write lacks.
-    async fn why_not_put(&self, error: &S3Error, key: &str, tags: Option<String>) -> Remedy {
+    async fn why_not_put(&self, error: &S3Error, key: &str, tags: Option<String>, annotated: bool) -> Remedy {
         if let Err(refused) = self.try_put(key, None).await {
             return self.destination.remedy(&refused);
         }
@@ -124,6 +139,9 @@ impl Job {
             && let Err(refused) = self.try_put(key, tags).await
         {
             return place.refused("s3:PutObjectTagging", &refused.message);
+        }
+        if annotated && let Err(refused) = self.try_annotate(key).await {
+            return place.refused("s3:PutObjectAnnotation", &refused.message);
         }
         match &self.as_configured.kms_key_id {
             Some(key) => place.allow_key("kms:GenerateDataKey", Some(key)),
@@ -148,6 +166,21 @@ impl Job {
             .content_md5(MD5_OF_OTHER_BYTES)
             .body(aws_sdk_s3::primitives::ByteStream::from_static(b"replicator"));
         match self.caller.once(Operation::PutObject, put.send()).await {
+            Err(error) if error.kind == S3ErrorKind::AccessDenied => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for an annotation.
+    async fn try_annotate(&self, key: &str) -> Result<(), S3Error> {
+        let put = self.destination.client.put_object_annotation().bucket(&self.destination.bucket);
+        let put = put
+            .key(self.destination_key(key))
+            .annotation_name("replicator")
+            .set_expected_bucket_owner(self.destination.owner.clone())
+            .content_md5(MD5_OF_OTHER_BYTES)
+            .annotation_payload(aws_sdk_s3::primitives::ByteStream::from_static(b"replicator"));
+        match self.caller.once(Operation::PutObjectAnnotation, put.send()).await {
             Err(error) if error.kind == S3ErrorKind::AccessDenied => Err(error),
             _ => Ok(()),
         }

@@ -8,8 +8,9 @@
 //! Deliberately absent: several ranged GETs ahead of one PutObject. The one connection that
 //! the PutObject writes to is as slow as the one that it reads from.
 
-use aws_sdk_s3::config::{self, RequestChecksumCalculation, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{self, StalledStreamProtectionConfig};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::operation::upload_part::UploadPartOutput;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CopyPartResult, ServerSideEncryption};
 use base64::Engine;
@@ -17,9 +18,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::parts::Part;
 use super::properties::{Properties, expires};
+use super::ways::{Copied, Tags, Way};
 use super::{CopyError, Job, checksums};
 use crate::list::Entry;
-use crate::report::{Operation, VerifiedBy};
+use crate::report::{Operation, Property};
 use crate::verify::is_kms;
 use crate::{ETag, S3Error, S3ErrorKind};
 
@@ -27,30 +29,78 @@ use crate::{ETag, S3Error, S3ErrorKind};
 const SLOWEST: u64 = 1 << 20;
 
 /// Streams an object that was uploaded in one piece into a PutObject.
-pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyError> {
+pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<Copied, CopyError> {
+    let source = job.reader();
+    // Before the GET, which is pinned: they are then this object's, and not its successor's.
+    let tags = job.tags_to_write(source, &entry.key, None).await;
+    let tags = tags.map_err(|error| job.error(error, source))?;
+    let annotations = job.annotations(&entry.key).await?;
+    let mut refused: Option<S3Error> = None;
+    for way in job.ways(tags.header.is_some().then_some(Property::Tags)) {
+        let mut put = self::put(job, entry, way, &tags).await;
+        if put.as_ref().is_err_and(|error| job.learn_checksums(error)) {
+            put = self::put(job, entry, way, &tags).await;
+        }
+        match put {
+            Ok((put, missing_meta)) => {
+                job.learn_way(way, refused.as_ref());
+                let kms = is_kms(put.server_side_encryption());
+                let verified_by = job.verify(entry, put.e_tag(), kms).await?;
+                job.observer.moved(entry.size);
+                let mut without = job.lacks(way, &tags, missing_meta);
+                without.extend(job.annotate(&entry.key, put.e_tag(), annotations).await?);
+                return Ok(Copied { verified_by, without });
+            }
+            Err(error) if error.operation == Operation::PutObject => match error.kind {
+                S3ErrorKind::AccessDenied => {
+                    refused.get_or_insert(error);
+                }
+                S3ErrorKind::PreconditionFailed => return Err(CopyError::Overwritten),
+                _ => return Err(job.stream_error(error, &entry.key).await),
+            },
+            Err(error) => return Err(job.stream_error(error, &entry.key).await),
+        }
+    }
+    job.note_in_vain();
+    match refused {
+        Some(error) => Err(job.stream_error(error, &entry.key).await),
+        None => Err(CopyError::Stopped),
+    }
+}
+
+/// The PutObject, and how many entries of the metadata no header can carry.
+async fn put(
+    job: &Job,
+    entry: &Entry,
+    way: Way,
+    tags: &Tags,
+) -> Result<(PutObjectOutput, Option<i32>), S3Error> {
     let key = job.destination_key(&entry.key);
     let kms_key_id = &job.as_configured.kms_key_id;
+    let condition = job.condition(way, &entry.key).await;
     // Never closed; held while it is tried again, too.
     let _place = job.caller.streams.acquire().await;
-    let put = job
-        .caller
+    job.caller
         .persist(Operation::PutObject, entry.size / SLOWEST, async || {
             let got = get(job, entry, None).await?;
-            let admitted = job.caller.admitted();
-            let tags = job.tags(&admitted, job.reader(), &entry.key, got.tag_count()).await?;
             let properties = Properties::from(&got);
+            let missing_meta = got.missing_meta();
             let checksum = checksums::of_whole(&got);
             // Where the ETag is the MD5 of the bytes, the destination refuses any other.
             let md5 = match entry.etag {
                 ETag::Plain(md5) if !is_kms(got.server_side_encryption()) => Some(STANDARD.encode(md5)),
                 _ => None,
             };
+            let computed = (job.demands_checksums() && checksum.is_none() && md5.is_none())
+                .then_some(ChecksumAlgorithm::Crc64Nvme);
             let put = job
                 .destination
                 .client
                 .put_object()
                 .bucket(&job.destination.bucket)
                 .key(&key)
+                .set_if_none_match(condition.if_none_match())
+                .set_if_match(condition.if_match())
                 .set_expected_bucket_owner(job.destination.owner.clone())
                 .set_metadata(properties.metadata.clone())
                 .set_cache_control(properties.cache_control.clone())
@@ -59,25 +109,24 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<VerifiedBy, CopyErr
                 .set_content_language(properties.content_language.clone())
                 .set_content_type(properties.content_type.clone())
                 .set_website_redirect_location(properties.website_redirect_location.clone())
-                .set_tagging(tags)
+                .set_tagging(tags.header.clone().filter(|_| way.tags))
                 .set_storage_class(job.as_configured.storage_class.clone())
                 .set_server_side_encryption(kms_key_id.is_some().then_some(ServerSideEncryption::AwsKms))
                 .set_ssekms_key_id(kms_key_id.clone())
                 .set_content_md5(md5)
+                .set_checksum_algorithm(computed.clone())
                 .content_length(length(entry.size))
                 .body(got.body);
-            let put = checksums::send(put, checksum).customize().mutate_request(expires(&properties));
-            let put = put.config_override(watched(job));
-            job.caller.once(Operation::PutObject, put.send()).await
+            let put = checksums::send(put, checksum)
+                .customize()
+                .mutate_request(expires(&properties))
+                .config_override(
+                    watched(job).request_checksum_calculation(checksums::computed(computed.is_some())),
+                );
+            let put = job.caller.once(Operation::PutObject, put.send()).await?;
+            Ok((put, missing_meta))
         })
-        .await;
-    let put = match put {
-        Ok(put) => put,
-        Err(error) => return Err(job.stream_error(error, &entry.key).await),
-    };
-    let verified = job.verify(entry, put.e_tag(), is_kms(put.server_side_encryption())).await?;
-    job.observer.moved(entry.size);
-    Ok(verified)
+        .await
 }
 
 /// Streams one part of an object into an upload, with a checksum if the upload wants one.
@@ -89,30 +138,37 @@ pub(super) async fn part(
     checksum: Option<&ChecksumAlgorithm>,
 ) -> Result<UploadPartOutput, CopyError> {
     let _place = job.caller.streams.acquire().await;
-    let put = job.caller.persist(Operation::UploadPart, part.size / SLOWEST, async || {
-        let got = get(job, entry, Some(part)).await?;
-        let put = job
-            .destination
-            .client
-            .upload_part()
-            .bucket(&job.destination.bucket)
-            .key(key)
-            .upload_id(upload_id)
-            .part_number(part.number)
-            .set_expected_bucket_owner(job.destination.owner.clone())
-            .content_length(length(part.size))
-            .set_checksum_algorithm(checksum.cloned())
-            .body(got.body);
-        // Computed as the bytes pass, and sent behind them.
-        let calculation = match checksum {
-            Some(_) => RequestChecksumCalculation::WhenSupported,
-            None => RequestChecksumCalculation::WhenRequired,
-        };
-        let put = put.customize();
-        let put = put.config_override(watched(job).request_checksum_calculation(calculation));
-        job.caller.once(Operation::UploadPart, put.send()).await
-    });
-    match put.await {
+    let put = async || {
+        job.caller
+            .persist(Operation::UploadPart, part.size / SLOWEST, async || {
+                let unasked = job.demands_checksums().then_some(ChecksumAlgorithm::Crc64Nvme);
+                let checksum = checksum.cloned().or(unasked);
+                let got = get(job, entry, Some(part)).await?;
+                let put = job
+                    .destination
+                    .client
+                    .upload_part()
+                    .bucket(&job.destination.bucket)
+                    .key(key)
+                    .upload_id(upload_id)
+                    .part_number(part.number)
+                    .set_expected_bucket_owner(job.destination.owner.clone())
+                    .content_length(length(part.size))
+                    .set_checksum_algorithm(checksum.clone())
+                    .body(got.body)
+                    .customize()
+                    .config_override(
+                        watched(job).request_checksum_calculation(checksums::computed(checksum.is_some())),
+                    );
+                job.caller.once(Operation::UploadPart, put.send()).await
+            })
+            .await
+    };
+    let mut uploaded = put().await;
+    if uploaded.as_ref().is_err_and(|error| job.learn_checksums(error)) {
+        uploaded = put().await;
+    }
+    match uploaded {
         Ok(put) => Ok(put),
         Err(error) => Err(job.stream_error(error, &entry.key).await),
     }

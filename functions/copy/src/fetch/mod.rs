@@ -360,7 +360,7 @@ impl Objects {
             size: entry.size,
             etag: entry.etag,
             modified: entry.modified,
-            archived: entry.archived,
+            archived: !entry.archived.is_readable(),
             version: None,
         }))
     }

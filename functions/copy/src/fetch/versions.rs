@@ -230,10 +230,11 @@ fn of(key: String, version: &ObjectVersion) -> Version {
             size: version.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
             etag: ETag::parse(version.e_tag().unwrap_or_default()),
             modified,
-            archived: crate::list::archived(
+            archived: !crate::list::archived(
                 version.storage_class().map(|class| class.as_str()),
                 version.restore_status(),
-            ),
+            )
+            .is_readable(),
             version: version.version_id().map(str::to_owned),
         }),
     }

@@ -55,6 +55,13 @@ pub(crate) struct SourceArgs {
         allow_negative_numbers = true
     )]
     memory_limit_mib: Option<String>,
+    /// `copy`, `skip`, or `auto`: copied, and left behind where the right to them is missing,
+    /// which the report then says [default: auto]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "HOW")]
+    tags: Option<String>,
+    /// Likewise [default: auto]
+    #[arg(long, env, hide_env = true, hide_env_values = true, value_name = "HOW")]
+    annotations: Option<String>,
 }
 
 /// The customer's bucket.
@@ -135,6 +142,8 @@ pub(crate) fn backups(vendor: &VendorArgs, replica: &ReplicaArgs) -> Settings {
 pub(crate) fn settings(source: &SourceArgs, destination: &DestinationArgs) -> Settings {
     Settings {
         transfer: source.transfer.clone(),
+        tags: source.tags.clone(),
+        annotations: source.annotations.clone(),
         memory_limit_mib: source.memory_limit_mib.clone(),
         storage_class: destination.storage_class.clone(),
         kms_key_id: destination.kms_key_id.clone(),

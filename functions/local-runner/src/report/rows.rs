@@ -76,12 +76,19 @@ pub(super) fn rows(source: &SourceReport, dry_run: bool) -> Vec<Row> {
     }
     rows.push((source.verified_by.len() > 1).then(|| word("verified", verified(source))));
     rows.push((source.transfer == Route::Stream).then(|| word("streamed", source.transfer_because.clone())));
+    rows.push((!source.copied_without.is_empty()).then(|| {
+        let counted = source.copied_without.iter();
+        let parts: Vec<_> = counted
+            .map(|(property, objects)| format!("{property} ({})", count(*objects, "object")))
+            .collect();
+        Row { style: CARE, ..word("without", format!("{}; see below", parts.join(", "))) }
+    }));
     rows.push((source.overwritten > 0).then(|| {
         let times = count(source.overwritten, "time");
         word("changed meanwhile", format!("{times} while being copied; copied as it is now"))
     }));
     rows.push(some(BAD, "failed", source.failed, "see below"));
-    rows.push(some(CARE, "archived", source.archived, "restore them at the source, then run again"));
+    rows.push(some(CARE, "archived", source.archived, "to be restored at the source first; see below"));
     rows.push(some(PLAIN, "gone", source.gone, "deleted at the source after they were listed"));
     rows.push(some(CARE, "interrupted", source.interrupted, "being copied when the run was stopped"));
     rows.push(some(PLAIN, "only at destination", source.only_at_destination, "kept; not at the source"));

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use bucket_copy::{
-    Amount, FailedObject, Failure, Operation, Reason, Route, SourceName, SourceReport, Status, VerifiedBy,
+    Amount, Archive, ArchivedObject, FailedObject, Failure, Lack, LackingObject, Operation, Property, Reason,
+    Route, SourceName, SourceReport, Status, VerifiedBy,
 };
 use jiff::Timestamp;
 
@@ -26,6 +27,7 @@ fn source(name: SourceName, bucket: &str) -> SourceReport {
         copied_because: [(Reason::New, amount(3, 1 << 20)), (Reason::EtagDiffers, amount(2, 1023 << 20))]
             .into(),
         verified_by: [(VerifiedBy::Etag, 5)].into(),
+        copied_without: BTreeMap::new(),
         failed: Amount::default(),
         archived: Amount::default(),
         gone: Amount::default(),
@@ -37,6 +39,8 @@ fn source(name: SourceName, bucket: &str) -> SourceReport {
         stopped_after: None,
         error: None,
         failures: Vec::new(),
+        lacking: Vec::new(),
+        archived_objects: Vec::new(),
     }
 }
 
@@ -218,4 +222,39 @@ To copy it takes 5,000,000 requests, about USD 25.00 (without transfer and
     assert!(text.contains(expected), "{text}");
     let nothing = Report { forecast: BTreeMap::new(), forecast_usd: Some(0.0), ..dry };
     assert!(shown(&nothing).contains("There is nothing to copy.\n"));
+}
+
+#[test]
+fn what_lacks_something_and_what_is_archived_is_named_with_what_to_do() {
+    let lack = Lack { property: Property::Tags, because: "allow s3:GetObjectTagging".into() };
+    let lacking = |key: &str| LackingObject { key: key.into(), without: vec![lack.clone()] };
+    let archived = |key: &str, restoring| ArchivedObject {
+        key: key.into(),
+        archive: Archive { restoring, restore: format!("aws s3api restore-object --key '{key}'") },
+    };
+    let source = SourceReport {
+        copied_without: [(Property::Tags, 5)].into(),
+        lacking: ["a", "b", "c", "d", "e"].map(lacking).into(),
+        archived: amount(4, 9),
+        archived_objects: vec![archived("x", true), archived("y", false), archived("z", true)],
+        ..source(SourceName::Database, "b")
+    };
+    let text = shown(&report(Status::ObjectsMissing, vec![source]));
+    let expected = "
+  copied without tags: 5 objects
+    a
+      allow s3:GetObjectTagging
+    b
+    c
+    and 2 more: --json lists up to 1,000
+
+  archived: x (being restored)
+  archived: y
+    aws s3api restore-object --key 'y'
+  archived: z (being restored)
+  and 1 more archived: --json lists up to 1,000
+  what to do: have the owner of b restore them, or allow you s3:RestoreObject
+";
+    assert!(text.contains(expected), "{text}");
+    assert!(text.contains("without        tags (5 objects); see below\n"), "{text}");
 }

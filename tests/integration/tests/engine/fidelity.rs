@@ -101,6 +101,21 @@ const ROWS: &[Row] = &[
         |object, _| Some(object.with_tag("kind", "a b+c/d=é&f").with_tag("empty", "")),
         |source, copy| source.tags.len() == 2 && source.tags == copy.tags,
     ),
+    row(
+        "user metadata that no header carries",
+        |object, _| Some(object.with_missing_meta(2)),
+        |source, copy| source.missing_meta == 2 && source.missing_meta == copy.missing_meta,
+    ),
+    row(
+        "annotations",
+        |object, _| Some(object.with_annotation("origin", "{\"host\": \"é\"}").with_annotation("a b", "")),
+        |source, copy| source.annotations.len() == 2 && source.annotations == copy.annotations,
+    ),
+    row(
+        "Object Lock retention",
+        |object, _| Some(object.with_retention()),
+        |source, copy| source.retained && copy.retained,
+    ),
     checksum!("checksum CRC32", Crc32),
     checksum!("checksum CRC32C", Crc32c),
     checksum!("checksum CRC64NVME", Crc64Nvme),

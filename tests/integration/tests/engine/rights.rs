@@ -18,21 +18,26 @@ const AT_SOURCE: &[(&str, &str)] = &[
     ("s3:ListBucket", VENDOR),
     ("s3:GetObject", VENDOR),
     ("s3:GetObjectTagging", VENDOR),
+    ("s3:GetObjectAnnotation", VENDOR),
     ("kms:Decrypt", SOURCE_KEY),
 ];
 const AT_DESTINATION: &[(&str, &str)] = &[
     ("s3:ListBucket", CUSTOMER),
     ("s3:PutObject", CUSTOMER),
     ("s3:PutObjectTagging", CUSTOMER),
+    ("s3:PutObjectAnnotation", CUSTOMER),
     ("kms:GenerateDataKey", OWN_KEY),
 ];
 
-/// Tagged objects of one piece and of parts, under a key of the vendor's, to be copied under
+/// Tagged and annotated objects of one piece and of parts, under a key of the vendor's, to be copied under
 /// one of the customer's.
 async fn fixture(parts: bool, explains: bool) -> Fixture {
     let users = vec![User::new(OWN.0, OWN.1), User::new(VENDORS.0, VENDORS.1)];
     let mut fixture = Fixture::with(Config { users, ..Config::default() }).await;
     fixture.keys = OWN;
+    // Where they may be left behind, a right that is missing to them fails nothing.
+    fixture.settings.tags = Some("copy".into());
+    fixture.settings.annotations = Some("copy".into());
     let state = fixture.sim.state();
     state.set_default_encryption(CUSTOMER, Encryption::Kms(OWN_KEY.into()));
     if !explains {
@@ -44,7 +49,8 @@ async fn fixture(parts: bool, explains: bool) -> Fixture {
         true => Object::bytes(vec![7; 11 * MIB as usize]).with_part_size(5 * MIB),
         false => Object::bytes("x"),
     };
-    let object = object.with_tag("kind", "nightly").with_encryption(Encryption::Kms(SOURCE_KEY.into()));
+    let object = object.with_tag("kind", "nightly").with_annotation("origin", "{}");
+    let object = object.with_encryption(Encryption::Kms(SOURCE_KEY.into()));
     state.put(VENDOR, "dump", object);
     fixture
 }

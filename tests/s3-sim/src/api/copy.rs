@@ -12,7 +12,7 @@ use crate::checksum::{ChecksumAlgorithm, ObjectChecksum};
 use crate::conditions::{WriteConditions, text_header};
 use crate::errors;
 use crate::etag::ETag;
-use crate::state::{Encryption, StoredObject, VersionId};
+use crate::state::{Encryption, Extras, StoredObject, VersionId};
 use crate::time;
 
 pub(super) async fn copy_object(api: &Api, request: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
@@ -30,6 +30,12 @@ pub(super) async fn copy_object(api: &Api, request: S3Request<CopyObjectInput>) 
     }
     if original.content.len() > MAX_PUT {
         return Err(errors::source_too_large());
+    }
+    super::put::demand_condition(&bucket, &conditions)?;
+    let annotated = text_header(said, "x-amz-object-annotation-directive").as_deref() != Some("EXCLUDE");
+    if annotated && !original.extras.annotations.is_empty() {
+        caller.need("s3:GetObjectAnnotation", &source.name.bucket, Some(&source.name.key))?;
+        caller.need("s3:PutObjectAnnotation", &bucket.name, Some(&input.key))?;
     }
     let replaces = |directive: &str| -> S3Result<bool> {
         match text_header(said, directive).as_deref() {
@@ -74,6 +80,11 @@ pub(super) async fn copy_object(api: &Api, request: S3Request<CopyObjectInput>) 
         website_redirect: headers::website_redirect(said),
         storage_class: headers::storage_class(said)?,
         restore: None,
+        extras: Extras {
+            annotations: if annotated { original.extras.annotations.clone() } else { Arc::default() },
+            missing_meta: if replaces_metadata { 0 } else { original.extras.missing_meta },
+            ..Extras::default()
+        },
         encryption,
         last_modified: time::now(),
         version_id: VersionId::NULL,

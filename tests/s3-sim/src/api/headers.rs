@@ -198,6 +198,12 @@ pub(super) fn of_object(object: &StoredObject) -> HeaderMap {
     if object.storage_class != StorageClass::Standard {
         add(&mut headers, "x-amz-storage-class", object.storage_class.name());
     }
+    if object.extras.missing_meta > 0 {
+        add(&mut headers, "x-amz-missing-meta", object.extras.missing_meta.to_string());
+    }
+    if object.extras.in_archive_tier {
+        add(&mut headers, "x-amz-archive-status", "ARCHIVE_ACCESS");
+    }
     if let Some(location) = &object.website_redirect {
         add(&mut headers, "x-amz-website-redirect-location", location.as_bytes());
     }

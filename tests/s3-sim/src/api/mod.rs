@@ -2,6 +2,7 @@
 //! its signature; [`Gate`](crate::auth::Gate) has checked the right that the operation's
 //! name tells.
 
+mod annotations;
 mod attributes;
 mod buckets;
 mod copy;
@@ -31,6 +32,7 @@ use crate::auth::Caller;
 use crate::errors;
 use crate::state::{Bucket, Found, State, StoredObject, VersionId};
 
+pub(crate) use annotations::Annotations;
 pub(crate) use source::source_size;
 
 /// The operations on a state.

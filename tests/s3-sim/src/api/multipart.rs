@@ -13,7 +13,7 @@ use crate::conditions::{WriteConditions, text_header};
 use crate::content::Content;
 use crate::errors;
 use crate::etag::ETag;
-use crate::state::{Bucket, Part, StoredObject, Upload, UploadChecksum, VersionId};
+use crate::state::{Bucket, Extras, Part, StoredObject, Upload, UploadChecksum, VersionId};
 use crate::sync::Locked;
 use crate::time;
 
@@ -118,6 +118,7 @@ pub(super) async fn complete_multipart_upload(
     let said = &request.headers;
     let bucket = api.bucket(&input.bucket)?;
     let conditions = WriteConditions::of(said)?;
+    super::put::demand_condition(&bucket, &conditions)?;
     let upload = find_upload(&bucket, &input.key, &input.upload_id)?;
     let listed = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
     // Held until the object is there: of two completions one must find no upload.
@@ -265,6 +266,7 @@ fn assemble(upload: &Upload, parts: &[Part]) -> StoredObject {
         website_redirect: upload.website_redirect.clone(),
         storage_class: upload.storage_class,
         restore: None,
+        extras: Extras::default(),
         encryption: upload.encryption.clone(),
         last_modified: upload.initiated,
         version_id: VersionId::NULL,

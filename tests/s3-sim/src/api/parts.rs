@@ -5,7 +5,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Result};
 
 use super::multipart::find_upload;
-use super::put::{MAX_PUT, etag_of, receive};
+use super::put::{MAX_PUT, demand_integrity, etag_of, receive};
 use super::source::{Source, parse_range};
 use super::{Answer, Api, headers, timestamp, with_headers};
 use crate::checksum::ChecksumAlgorithm;
@@ -26,6 +26,7 @@ pub(super) async fn upload_part(api: &Api, request: S3Request<UploadPartInput>) 
     let upload = find_upload(&bucket, &input.key, &input.upload_id)?;
     api.caller(request.credentials.as_ref())?.need_key("kms:Decrypt", &upload.encryption)?;
     let received = receive(input.body, &request.headers, request.trailing_headers.as_ref()).await?;
+    demand_integrity(&bucket, &request.headers, &received)?;
     check_algorithm(&upload, received.algorithm)?;
     let part = Part {
         etag: etag_of(&api.state, received.md5, &upload.encryption),

@@ -14,7 +14,8 @@ use crate::conditions::{WriteConditions, text_header};
 use crate::content::Content;
 use crate::errors;
 use crate::etag::ETag;
-use crate::state::{Encryption, State, StoredObject, VersionId};
+use crate::state::{Bucket, Encryption, Extras, State, StoredObject, VersionId};
+use crate::sync::ReadWrite;
 use crate::time;
 
 /// The most a single PUT or part may have.
@@ -32,6 +33,8 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
     caller.need_key("kms:GenerateDataKey", &encryption)?;
     let conditions = WriteConditions::of(&request.headers)?;
     let received = receive(input.body, &request.headers, request.trailing_headers.as_ref()).await?;
+    demand_integrity(&bucket, &request.headers, &received)?;
+    demand_condition(&bucket, &conditions)?;
     let algorithm = received.algorithm.unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let checksum = ObjectChecksum::whole(algorithm, &received.content, received.algorithm.is_some());
     let object = StoredObject {
@@ -44,6 +47,7 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
         website_redirect: headers::website_redirect(&request.headers),
         storage_class: headers::storage_class(&request.headers)?,
         restore: None,
+        extras: Extras::default(),
         encryption,
         last_modified: time::now(),
         version_id: VersionId::NULL,
@@ -53,6 +57,41 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
     headers::add_checksum(&mut answer, &object.checksum);
     let output = PutObjectOutput { e_tag: Some(object.etag.to_dto()), ..PutObjectOutput::default() };
     with_headers(output, answer)
+}
+
+/// Refuses a body without a checksum where Object Lock retains what is written.
+pub(super) fn demand_integrity(bucket: &Bucket, headers: &HeaderMap, received: &Received) -> S3Result<()> {
+    let checked = received.algorithm.is_some() || headers.contains_key("content-md5");
+    if checked || !bucket.settings.reading().retains {
+        return Ok(());
+    }
+    Err(errors::invalid_request(
+        "Content-MD5 OR x-amz-checksum- HTTP header is required for Put requests with Object Lock parameters",
+    ))
+}
+
+/// Refuses an unconditional write where the bucket's policy does.
+pub(super) fn demand_condition(bucket: &Bucket, conditions: &WriteConditions) -> S3Result<()> {
+    if conditions.is_empty() && bucket.settings.reading().demands_conditions {
+        return Err(errors::error(S3ErrorCode::AccessDenied, "Access Denied"));
+    }
+    Ok(())
+}
+
+/// Refuses bytes that are not those that Content-MD5 says.
+pub(super) fn check_md5(headers: &HeaderMap, md5: [u8; 16]) -> S3Result<()> {
+    let Some(expected) = text_header(headers, "content-md5") else { return Ok(()) };
+    let expected = BASE64_STANDARD.decode(&expected).unwrap_or_default();
+    if expected.len() != md5.len() {
+        return Err(errors::error(S3ErrorCode::InvalidDigest, "The Content-MD5 you specified was invalid."));
+    }
+    if expected != md5 {
+        return Err(errors::error(
+            S3ErrorCode::BadDigest,
+            "The Content-MD5 you specified did not match what we received.",
+        ));
+    }
+    Ok(())
 }
 
 /// The ETag of one piece: its MD5, but under SSE-KMS something else.
@@ -90,21 +129,7 @@ pub(super) async fn receive(
     }
     let content = Content::bytes(bytes);
     let md5 = content.md5();
-    if let Some(expected) = text_header(headers, "content-md5") {
-        let expected = BASE64_STANDARD.decode(&expected).unwrap_or_default();
-        if expected.len() != md5.len() {
-            return Err(errors::error(
-                S3ErrorCode::InvalidDigest,
-                "The Content-MD5 you specified was invalid.",
-            ));
-        }
-        if expected != md5 {
-            return Err(errors::error(
-                S3ErrorCode::BadDigest,
-                "The Content-MD5 you specified did not match what we received.",
-            ));
-        }
-    }
+    check_md5(headers, md5)?;
     // Trailers are complete once the body is.
     let trailers = trailers.and_then(TrailingHeaders::take);
     let mut algorithm = None;

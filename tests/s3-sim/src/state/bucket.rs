@@ -15,7 +15,9 @@ use crate::checksum::{ChecksumAlgorithm, ObjectChecksum};
 use crate::conditions::WriteConditions;
 use crate::etag::ETag;
 use crate::generated::GeneratedKeys;
-use crate::state::object::{Encryption, NO_PROPERTIES, NO_TAGS, StorageClass, StoredObject, VersionId};
+use crate::state::object::{
+    Encryption, Extras, NO_PROPERTIES, NO_TAGS, StorageClass, StoredObject, VersionId,
+};
 use crate::state::upload::Upload;
 use crate::sync::ReadWrite;
 use crate::time;
@@ -40,6 +42,10 @@ pub(crate) struct Settings {
     /// The account it belongs to, if not the simulator's own.
     pub(crate) owner: Option<String>,
     pub(crate) requester_pays: bool,
+    /// Object Lock's default retention.
+    pub(crate) retains: bool,
+    /// A policy that denies unconditional writes.
+    pub(crate) demands_conditions: bool,
 }
 
 pub(crate) struct Bucket {
@@ -189,6 +195,7 @@ impl Bucket {
             Versioning::Off | Versioning::Suspended => VersionId::NULL,
         };
         object.version_id = id;
+        object.extras.retained |= self.settings.reading().retains;
         let object = Arc::new(object);
         let mut written = self.written.writing();
         if !conditions.is_empty() {
@@ -397,6 +404,7 @@ impl Bucket {
             website_redirect: None,
             storage_class: StorageClass::Standard,
             restore: None,
+            extras: Extras::default(),
             encryption: Encryption::S3,
             last_modified: keys.last_modified(),
             version_id: VersionId::NULL,

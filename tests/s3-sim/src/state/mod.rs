@@ -17,7 +17,7 @@ use std::time::SystemTime;
 pub use self::bucket::Versioning;
 pub(crate) use self::bucket::{Bucket, Deleted, Entry, Found, Row, Step, Version};
 pub use self::object::{ContentHeaders, Encryption, Object, Restore, StorageClass, Tags};
-pub(crate) use self::object::{NO_PROPERTIES, NO_TAGS, Properties, StoredObject, VersionId};
+pub(crate) use self::object::{Extras, NO_PROPERTIES, NO_TAGS, Properties, StoredObject, VersionId};
 pub use self::snapshot::{ChecksumSnapshot, ObjectSnapshot, UploadSnapshot};
 pub(crate) use self::upload::{Part, Upload, UploadChecksum};
 use crate::conditions::WriteConditions;
@@ -79,6 +79,20 @@ impl State {
     /// Makes a bucket refuse requests without `x-amz-request-payer: requester`.
     pub fn set_requester_pays(&self, bucket: &str, requester_pays: bool) {
         self.expect_bucket(bucket).settings.writing().requester_pays = requester_pays;
+    }
+
+    /// Turns Object Lock on, with a default retention: every write makes a retained version, and
+    /// bodies must come with a checksum.
+    pub fn set_retention(&self, bucket: &str) {
+        let bucket = self.expect_bucket(bucket);
+        let mut settings = bucket.settings.writing();
+        settings.versioning = Versioning::Enabled;
+        settings.retains = true;
+    }
+
+    /// Makes a bucket refuse unconditional writes, as a policy can.
+    pub fn demand_conditions(&self, bucket: &str) {
+        self.expect_bucket(bucket).settings.writing().demands_conditions = true;
     }
 
     /// Adds a user, or replaces the one with the same access key.
@@ -175,6 +189,16 @@ impl State {
     pub fn archive(&self, bucket: &str, key: &str, class: StorageClass) -> bool {
         self.expect_bucket(bucket).update(key, None, |object| {
             object.storage_class = class;
+            object.restore = None;
+        })
+    }
+
+    /// Moves an object of INTELLIGENT_TIERING into an archive tier, which no listing shows.
+    /// False if there is none.
+    pub fn archive_in_tier(&self, bucket: &str, key: &str) -> bool {
+        self.expect_bucket(bucket).update(key, None, |object| {
+            object.storage_class = StorageClass::IntelligentTiering;
+            object.extras.in_archive_tier = true;
             object.restore = None;
         })
     }

@@ -125,6 +125,18 @@ impl VersionId {
     }
 }
 
+/// What few objects have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extras {
+    pub(crate) annotations: Arc<BTreeMap<String, String>>,
+    /// Entries of user metadata that no header can carry.
+    pub(crate) missing_meta: u32,
+    /// Under Object Lock's retention.
+    pub(crate) retained: bool,
+    /// In an archive tier of INTELLIGENT_TIERING.
+    pub(crate) in_archive_tier: bool,
+}
+
 /// An object as the simulator keeps it. What copies share is behind `Arc`s.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredObject {
@@ -138,6 +150,7 @@ pub(crate) struct StoredObject {
     pub(crate) website_redirect: Option<Arc<str>>,
     pub(crate) storage_class: StorageClass,
     pub(crate) restore: Option<Restore>,
+    pub(crate) extras: Extras,
     pub(crate) encryption: Encryption,
     pub(crate) last_modified: SystemTime,
     pub(crate) version_id: VersionId,
@@ -146,7 +159,8 @@ pub(crate) struct StoredObject {
 impl StoredObject {
     /// True if it must be restored before it can be read.
     pub(crate) fn is_archived(&self) -> bool {
-        self.storage_class.is_archive() && !matches!(self.restore, Some(Restore::Until(_)))
+        (self.storage_class.is_archive() || self.extras.in_archive_tier)
+            && !matches!(self.restore, Some(Restore::Until(_)))
     }
 }
 
@@ -162,6 +176,7 @@ pub struct Object {
     pub(crate) encryption: Option<Encryption>,
     pub(crate) checksum: Option<ChecksumAlgorithm>,
     pub(crate) composite: bool,
+    pub(crate) extras: Extras,
     pub(crate) last_modified: Option<SystemTime>,
 }
 
@@ -257,6 +272,27 @@ impl Object {
         self.with_checksum(algorithm)
     }
 
+    /// Adds an annotation.
+    #[must_use]
+    pub fn with_annotation(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.extras.annotations).insert(name.into(), text.into());
+        self
+    }
+
+    /// Gives it so many entries of user metadata that no header can carry.
+    #[must_use]
+    pub fn with_missing_meta(mut self, entries: u32) -> Self {
+        self.extras.missing_meta = entries;
+        self
+    }
+
+    /// Puts it under retention.
+    #[must_use]
+    pub fn with_retention(mut self) -> Self {
+        self.extras.retained = true;
+        self
+    }
+
     /// Sets the website redirect location.
     #[must_use]
     pub fn with_website_redirect(mut self, location: impl Into<String>) -> Self {
@@ -311,6 +347,7 @@ impl Object {
             website_redirect: self.website_redirect.map(Into::into),
             storage_class: self.storage_class,
             restore: None,
+            extras: self.extras,
             encryption,
             last_modified: self.last_modified.map_or_else(time::now, time::whole_seconds),
             version_id: VersionId::NULL,

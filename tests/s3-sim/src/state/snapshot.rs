@@ -35,6 +35,12 @@ pub struct ObjectSnapshot {
     pub checksum: ChecksumSnapshot,
     /// Its encryption.
     pub encryption: Encryption,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Entries of its user metadata that no header can carry.
+    pub missing_meta: u32,
+    /// Whether it is under retention.
+    pub retained: bool,
     /// Its website redirect location.
     pub website_redirect: Option<String>,
     /// When it was last modified: for a multipart object, when the upload was initiated.
@@ -77,6 +83,9 @@ impl ObjectSnapshot {
                 kind: checksum.type_name(),
                 asked_for: checksum.asked_for,
             },
+            annotations: (*object.extras.annotations).clone(),
+            missing_meta: object.extras.missing_meta,
+            retained: object.extras.retained,
             encryption: object.encryption.clone(),
             website_redirect: object.website_redirect.as_deref().map(str::to_owned),
             last_modified: object.last_modified,
