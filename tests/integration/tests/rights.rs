@@ -45,6 +45,8 @@ async fn minio() -> Result<Minio> {
 fn runner(minio: &Minio, user: &str) -> LocalRunner {
     LocalRunner::new(["replicate", "--quiet"])
         .env("DATABASE_BUCKET", VENDOR)
+        // Else a missing right to tags is gone around, and said.
+        .env("TAGS", "copy")
         .env("DESTINATION_BUCKET", CUSTOMER)
         .env("SOURCE_ENDPOINT_URL", minio.endpoint())
         .env("DESTINATION_ENDPOINT_URL", minio.endpoint())

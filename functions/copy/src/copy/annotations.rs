@@ -12,7 +12,7 @@ use md5::{Digest, Md5};
 use super::{CopyError, Job};
 use crate::plan::Carry;
 use crate::report::{Lack, Operation, Property};
-use crate::s3::Side;
+use crate::s3::{Caller, Side};
 use crate::{S3Error, S3ErrorKind};
 
 /// What is held of them at once: S3 gives each 1 MiB at the most.
@@ -38,12 +38,12 @@ impl Job {
         }
         let mut token = None;
         loop {
-            match self.list_annotations(source, key, token).await {
-                Ok(page) => {
+            match list(&self.caller, source, key, token).await {
+                Ok(Some(page)) => {
                     found.names.extend(page.annotations().iter().map(|one| one.annotation_name.clone()));
                     token = page.next_continuation_token;
                 }
-                Err(error) if is_unknown(&error) => {
+                Ok(None) => {
                     self.learned.learn_source_has_none();
                     return Ok(found);
                 }
@@ -70,9 +70,9 @@ impl Job {
         }
         // A server that does not know annotations would take the text for the object itself.
         let lands = self.destination_key(key);
-        match self.list_annotations(&self.destination, &lands, None).await {
-            Ok(_) => {}
-            Err(error) if is_unknown(&error) => {
+        match list(&self.caller, &self.destination, &lands, None).await {
+            Ok(Some(_)) => {}
+            Ok(None) => {
                 let because = "the destination's server has no annotations".to_owned();
                 return Ok(Some(Lack { property: Property::Annotations, because }));
             }
@@ -94,11 +94,9 @@ impl Job {
         if self.annotations == Carry::Skip {
             return Ok(false);
         }
-        let listed = match self.list_annotations(&self.source, key, None).await {
-            Err(error) if is_unknown(&error) => return Ok(false),
-            listed => listed?,
-        };
-        let Some(first) = listed.annotations().first() else { return Ok(false) };
+        let listed = list(&self.caller, &self.source, key, None).await?;
+        let first = listed.as_ref().and_then(|listed| listed.annotations().first());
+        let Some(first) = first else { return Ok(false) };
         self.get_annotation(&self.source, key, &first.annotation_name).await.map(|_| true)
     }
 
@@ -150,35 +148,6 @@ impl Job {
         put.await.map(|_| ()).map_err(|error| (error, side))
     }
 
-    /// One byte at the most is asked for: a server that does not know annotations answers with
-    /// the object.
-    async fn list_annotations(
-        &self,
-        side: &Side,
-        key: &str,
-        token: Option<String>,
-    ) -> Result<ListObjectAnnotationsOutput, S3Error> {
-        let listed = self.caller.persist(Operation::ListObjectAnnotations, 0, async || {
-            let list = side
-                .client
-                .list_object_annotations()
-                .bucket(&side.bucket)
-                .key(key)
-                .set_continuation_token(token.clone())
-                .set_expected_bucket_owner(side.owner.clone())
-                .customize()
-                .mutate_request(|request| {
-                    request.headers_mut().insert("range", "bytes=0-0");
-                });
-            let listed = self.caller.once(Operation::ListObjectAnnotations, list.send()).await;
-            listed.map_err(|error| match is_unknown(&error) {
-                true => S3Error { kind: S3ErrorKind::Refused, ..error },
-                false => error,
-            })
-        });
-        listed.await
-    }
-
     /// Goes on without, where a right is missing and that is allowed.
     fn left_behind(&self, error: S3Error, side: &Side) -> Result<Lack, CopyError> {
         let lack = |because| {
@@ -202,6 +171,36 @@ impl Job {
             _ => self.destination_error(error),
         })
     }
+}
+
+/// One page of an object's annotations; `None` where the server does not know any.
+///
+/// One byte at the most is asked for: a server that does not know annotations answers with the
+/// object.
+pub(crate) async fn list(
+    caller: &Caller,
+    side: &Side,
+    key: &str,
+    token: Option<String>,
+) -> Result<Option<ListObjectAnnotationsOutput>, S3Error> {
+    let listed = caller.persist(Operation::ListObjectAnnotations, 0, async || {
+        let list = side
+            .client
+            .list_object_annotations()
+            .bucket(&side.bucket)
+            .key(key)
+            .set_continuation_token(token.clone())
+            .set_expected_bucket_owner(side.owner.clone())
+            .customize()
+            .mutate_request(|request| {
+                request.headers_mut().insert("range", "bytes=0-0");
+            });
+        match caller.once(Operation::ListObjectAnnotations, list.send()).await {
+            Err(error) if is_unknown(&error) => Ok(None),
+            listed => listed.map(Some),
+        }
+    });
+    listed.await
 }
 
 /// Whether a server does not know annotations: it says so, or answers with a byte of the object.

@@ -4,7 +4,7 @@
 //! up) with: an object overwritten meanwhile answers 412, is looked up again and copied as
 //! it is now. A copy is therefore never torn.
 
-mod annotations;
+pub(crate) mod annotations;
 mod archive;
 mod checksums;
 mod multipart;

@@ -160,13 +160,13 @@ async fn a_run_that_cannot_copy_all_large_objects_finishes_some() {
 /// A copy that still waits for its place when the time is up would only be cut off.
 #[tokio::test]
 async fn nothing_is_begun_that_cannot_end_in_time() {
-    let mut fixture = Fixture::with(slow_copies(Duration::from_millis(3_700))).await;
+    let mut fixture = Fixture::with(slow_copies(Duration::from_millis(10_900))).await;
     fixture.settings.max_in_flight = Some("1".into());
     for key in ["first", "second"] {
         fixture.sim.state().put(VENDOR, key, Object::bytes(key));
     }
-    // No object is begun after 3.6 s, and the first one's copy ends before 3.8 s.
-    let halt = Halt::at(Instant::now() + Duration::from_secs(4));
+    // No object is begun after 10.8 s, and the first one's copy ends before 11.4 s.
+    let halt = Halt::at(Instant::now() + Duration::from_secs(12));
     let report = fixture.try_run(&halt, Arc::new(())).await.expect("a report");
     let source = &report.sources[0];
     assert_eq!((report.status, source.copied.objects), (Status::Stopped, 1), "{source:#?}");
