@@ -135,10 +135,10 @@ fn failures_stand_together_under_one_remedy() {
   what to do: run again
 
   and 20 more failed: --json lists up to 1,000
-
-Not complete: 23 objects failed, 2 objects are archived at the source.
 ";
     assert!(text.contains(expected), "{text}");
+    let verdict = "\nNot complete: 23 objects failed, 2 objects are archived at the source.\n";
+    assert!(text.contains(verdict), "{text}");
 }
 
 #[test]

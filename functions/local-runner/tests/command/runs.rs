@@ -152,7 +152,8 @@ fn an_archived_object_is_missing_and_said_to_be() {
     let world = World::new();
     world.state().archive(DUMPS, "2026/11/19.dump", StorageClass::Glacier);
     let run = world.replicate(&[]).assert().code(3);
-    assert_contains(&stdout(&run), &["restore them at the source", "1 object is archived at the source."]);
+    let restore = "aws s3api restore-object --bucket vendor-dumps --key '2026/11/19.dump'";
+    assert_contains(&stdout(&run), &[restore, "1 object is archived at the source."]);
 }
 
 #[test]
