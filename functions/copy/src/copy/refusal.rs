@@ -156,7 +156,7 @@ impl Job {
 
     /// Asks whether an object may be put, and puts none: its Content-MD5 is that of other
     /// bytes, which S3 says only to those who have the right, and no object is replaced.
-    async fn try_put(&self, key: &str, tags: Option<String>) -> Result<(), S3Error> {
+    pub(super) async fn try_put(&self, key: &str, tags: Option<String>) -> Result<(), S3Error> {
         let put = self.destination.client.put_object().bucket(&self.destination.bucket);
         let put = put
             .key(self.destination_key(key))

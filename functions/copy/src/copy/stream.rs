@@ -123,8 +123,15 @@ async fn put(
                 .config_override(
                     watched(job).request_checksum_calculation(checksums::computed(computed.is_some())),
                 );
-            let put = job.caller.once(Operation::PutObject, put.send()).await?;
-            Ok((put, missing_meta))
+            match job.caller.once(Operation::PutObject, put.send()).await {
+                // Whoever is refused while it still sends may find the connection closed, and no
+                // answer.
+                Err(error) if error.kind == S3ErrorKind::Unreachable => {
+                    let tags = tags.header.clone().filter(|_| way.tags);
+                    Err(job.try_put(&entry.key, tags).await.err().unwrap_or(error))
+                }
+                put => Ok((put?, missing_meta)),
+            }
         })
         .await
 }
