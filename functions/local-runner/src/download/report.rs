@@ -174,7 +174,12 @@ impl Tally {
             some(PLAIN, "already here", self.unchanged, ""),
             row("downloaded", self.downloaded, verified),
             some(PLAIN, "folders", Amount { objects: self.folders, bytes: 0 }, "made of folder markers"),
-            some(PLAIN, "not there yet", Amount { objects: self.later, bytes: 0 }, "of later versions alone"),
+            some(
+                CARE,
+                "not there yet",
+                Amount { objects: self.later, bytes: 0 },
+                "or what they were is kept no more",
+            ),
             some(CARE, "kept", self.kept, "files that differ, see below"),
             some(BAD, "failed", self.failed, "see below"),
             some(CARE, "archived", self.archived, "restore them first, see below"),
