@@ -134,8 +134,20 @@ async fn both_vendor_buckets_arrive_exact_on_minio_and_a_second_run_only_lists()
     }
 
     let report = lambda.invoke(&json!({})).await?.json()?;
-    assert_eq!(report["requests"], json!({ "ListObjectsV2": 6 }), "{report}");
+    // Besides the listings, a lease a source.
+    let requests = json!({ "ListObjectsV2": 6, "GetObject": 2, "PutObject": 4 });
+    assert_eq!(report["requests"], requests, "{report}");
     assert!(eventually(|| lambda.log().contains("complete: 1135 objects")).await, "{}", lambda.log());
+
+    // The same is proven without a copy; then something is lost.
+    let report = lambda.invoke(&json!({ "verify": true })).await?.json()?;
+    assert_eq!(report["requests"], json!({ "ListObjectsV2": 6 }), "{report}");
+    let identical: Vec<_> =
+        (0..2).map(|index| report["sources"][index]["identical"]["objects"].as_u64()).collect();
+    assert_eq!(identical, [Some(31), Some(1_104)], "{report}");
+    client.delete_object().bucket("customer").key("database/2026/11/all.sql.gz").send().await?;
+    let report = lambda.invoke(&json!({ "verify": true, "sources": ["database"] })).await?.json()?;
+    assert_eq!(report["sources"][0]["missing"]["objects"], 1, "{report}");
     Ok(())
 }
 
@@ -150,9 +162,9 @@ async fn a_function_that_runs_out_of_time_answers_before_it_does_and_goes_on_nex
         sim.state().put(FILESYSTEM, &format!("{index:03}"), Object::bytes("x"));
     }
     let mut environment = environment(&sim.endpoint(), "sim-access-key", "sim-secret-key");
-    // 500 copies, 2 at a time, 15 ms each: more than 3 s.
-    environment.insert("MAX_IN_FLIGHT", "2".into());
-    let lambda = RuntimeApi::new(environment, Duration::from_millis(1_500));
+    // 500 copies, one after the other, 15 ms each: more than 7 s.
+    environment.insert("MAX_IN_FLIGHT", "1".into());
+    let lambda = RuntimeApi::new(environment, Duration::from_secs(4));
     let mut invocations = 0;
     loop {
         invocations += 1;
@@ -246,7 +258,11 @@ async fn bad_input_ends_in_a_stable_error_type_and_writes_nothing() -> Result<()
         let log = lambda.log();
         assert!(logged, "an alarm on the log would miss it: {log}");
         assert!(!log.contains(&environment["AWS_SECRET_ACCESS_KEY"]), "a secret is in the log");
-        assert!(sim.state().keys("customer").is_empty(), "{changes:?} {event}");
+        let written = sim.state().keys("customer");
+        assert!(
+            written.iter().all(|key| key == ".replicator/lease/database.json"),
+            "{changes:?} {written:?}"
+        );
     }
     Ok(())
 }

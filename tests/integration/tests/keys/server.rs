@@ -91,7 +91,8 @@ impl Server {
         let decode = |key: &str| Ok(percent_decode_str(&key.replace('+', " ")).decode_utf8()?.into_owned());
         // Every run keeps its report beside the copies.
         let keys = page.contents().iter().filter_map(|object| object.key());
-        keys.filter(|key| !key.starts_with(".replicator/reports/")).map(decode).collect()
+        let own = [".replicator/reports/", ".replicator/lease/", ".replicator/checkpoint/"];
+        keys.filter(|key| !own.iter().any(|own| key.starts_with(own))).map(decode).collect()
     }
 }
 
