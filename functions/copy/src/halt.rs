@@ -37,7 +37,12 @@ impl Halt {
         Self { drain: self.drain.child_token(), cancel: self.cancel.child_token(), deadline: None }
     }
 
-    /// Ends the run now: within seconds, its uploads aborted.
+    /// Lets the run end: what is in flight finishes.
+    pub fn drain(&self) {
+        self.drain.cancel();
+    }
+
+    /// Ends the run now, within seconds: what is in flight is dropped, and left to the next run.
     pub fn cancel(&self) {
         self.drain.cancel();
         self.cancel.cancel();

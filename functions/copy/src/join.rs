@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::RunError;
 use crate::diff::{Pair, pair};
 use crate::kept::Shelf;
-use crate::keyspace::{Boundaries, Keyspace, RangeId, Split};
+use crate::keyspace::{Boundaries, KeyRange, Keyspace, RangeId, Split};
 use crate::list::{Entry, Listing, Page, Pager};
 
 /// Ranges that are listed at once, over all sources: two processors do not keep up with more.
@@ -34,6 +34,10 @@ pub(crate) struct Join {
     keyspace: Keyspace,
     listings: [Listing; 2],
     lanes: VecDeque<Lane>,
+    /// Ranges that are not read yet, and what they begin after.
+    pending: VecDeque<(RangeId, String)>,
+    /// No further page is asked for.
+    closed: bool,
     arrivals: JoinSet<Arrival>,
     places: Arc<Semaphore>,
     shelf: Shelf,
@@ -59,7 +63,7 @@ enum Arrival {
 struct Lane {
     id: RangeId,
     sides: [Side; 2],
-    /// The source's first range needs none.
+    /// The only range of a source needs none.
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -85,22 +89,34 @@ enum Step {
 }
 
 impl Join {
-    pub(crate) fn new(source: Listing, destination: Listing, shelf: Shelf, places: Arc<Semaphore>) -> Self {
-        let keyspace = Keyspace::new(LONGEST_KEY - destination.strips());
-        let range = keyspace.whole();
+    /// Of both listings' keys those in `ranges`. The listings begin where the first one does.
+    pub(crate) fn new(
+        [source, destination]: [Listing; 2],
+        ranges: Vec<KeyRange>,
+        shelf: Shelf,
+        places: Arc<Semaphore>,
+    ) -> Self {
+        let keyspace = Keyspace::new(LONGEST_KEY - destination.strips(), ranges);
+        let mut pending: VecDeque<_> = keyspace.open().map(|(id, after)| (id, after.to_owned())).collect();
+        let first = pending.pop_front().map(|(id, _)| id);
+        let lane = |id| Lane { id, sides: [Side::new(), Side::new()], _place: None };
         let mut join = Self {
             keyspace,
             listings: [source, destination],
-            lanes: VecDeque::from([Lane { id: range, sides: [Side::new(), Side::new()], _place: None }]),
+            lanes: first.map(lane).into_iter().collect(),
+            pending,
+            closed: false,
             arrivals: JoinSet::new(),
             places,
             shelf,
             kept: Kept::NotAsked,
-            range,
+            range: first.unwrap_or_default(),
         };
         for side in [0, 1] {
             let page = join.listings[side].first();
-            join.arrived(range, side, Ok(page));
+            if let Some(range) = first {
+                join.arrived(range, side, Ok(page));
+            }
         }
         join
     }
@@ -111,6 +127,11 @@ impl Join {
         loop {
             if let Some(pair) = self.ready()? {
                 return Ok(Some(pair));
+            }
+            if self.lanes.is_empty()
+                && let Some((id, after)) = self.pending.pop_front()
+            {
+                self.read(id, &after, [true, true], None);
             }
             // Whoever stops waiting here finds the page in its place next time.
             match self.arrivals.join_next().await {
@@ -131,7 +152,7 @@ impl Join {
         for _ in 0..self.lanes.len() {
             let Some(lane) = self.lanes.front_mut() else { break };
             let id = lane.id;
-            match lane.step(&mut self.arrivals) {
+            match lane.step(&mut self.arrivals, self.closed) {
                 Step::Pair(pair) => {
                     self.range = id;
                     return Ok(Some(pair));
@@ -149,6 +170,11 @@ impl Join {
             }
         }
         Ok(None)
+    }
+
+    /// Asks for no further page: what is here can still be read.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
     }
 
     /// The range of the pair answered last.
@@ -188,20 +214,30 @@ impl Join {
             let shelf = self.shelf.clone();
             self.arrivals.spawn(async { Arrival::Kept(shelf.read().await) });
         }
-        while self.kept == Kept::Known
-            && let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
-            && let Some(Split { id, after, has_keys }) = self.keyspace.split()
-        {
-            tracing::debug!(after, "listing another range");
-            let sides = [0, 1].map(|side| {
-                let next = match has_keys[side] {
-                    true => ask(&mut self.arrivals, id, side, self.listings[side].after(&after)),
-                    false => Next::End,
-                };
-                Side { next, ..Side::new() }
-            });
-            self.lanes.push_back(Lane { id, sides, _place: Some(place) });
+        while let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            if let Some((id, after)) = self.pending.pop_front() {
+                self.read(id, &after, [true, true], Some(place));
+            } else if self.kept == Kept::Known
+                && let Some(Split { id, after, has_keys }) = self.keyspace.split()
+            {
+                self.read(id, &after, has_keys, Some(place));
+            } else {
+                return;
+            }
         }
+    }
+
+    /// Reads another range.
+    fn read(&mut self, id: RangeId, after: &str, has_keys: [bool; 2], place: Option<OwnedSemaphorePermit>) {
+        tracing::debug!(after, "listing another range");
+        let sides = [0, 1].map(|side| {
+            let next = match has_keys[side] {
+                true => ask(&mut self.arrivals, id, side, self.listings[side].after(after)),
+                false => Next::End,
+            };
+            Side { next, ..Side::new() }
+        });
+        self.lanes.push_back(Lane { id, sides, _place: place });
     }
 }
 
@@ -211,9 +247,14 @@ fn ask(arrivals: &mut JoinSet<Arrival>, id: RangeId, side: usize, pager: Pager) 
 }
 
 impl Lane {
-    fn step(&mut self, arrivals: &mut JoinSet<Arrival>) -> Step {
+    fn step(&mut self, arrivals: &mut JoinSet<Arrival>, closed: bool) -> Step {
         for (index, side) in self.sides.iter_mut().enumerate() {
-            match side.fill(|pager| ask(arrivals, self.id, index, pager)) {
+            let ask = |pager| match closed {
+                // Never answered: the range does not end here.
+                true => Next::Asked,
+                false => ask(arrivals, self.id, index, pager),
+            };
+            match side.fill(ask) {
                 Ok(()) => {}
                 Err(error) => return Step::Failed(error),
             }

@@ -11,25 +11,33 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::alphabet::{Alphabet, Ruler, after_all, common};
 
 /// Keys after one and up to another, which is in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyRange {
     /// Empty: from the first key on.
+    #[serde(default)]
     pub(crate) after: String,
     /// None: to the last key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) up_to: Option<String>,
 }
 
 impl KeyRange {
+    pub(crate) fn holds(&self, key: &str) -> bool {
+        key > self.after.as_str() && !self.is_beyond(key)
+    }
+
     fn is_beyond(&self, key: &str) -> bool {
         self.up_to.as_deref().is_some_and(|up_to| key > up_to)
     }
 }
 
 /// A range's name while it is listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct RangeId(u32);
 
 /// A new range.
@@ -159,11 +167,32 @@ pub(crate) struct Keyspace {
 }
 
 impl Keyspace {
-    /// One range of all keys. None longer than `longest` bytes is answered to begin after.
-    pub(crate) fn new(longest: usize) -> Self {
+    /// These ranges, in order; what is between them was dealt with. No split is longer than
+    /// `longest` bytes.
+    pub(crate) fn new(longest: usize, open: Vec<KeyRange>) -> Self {
+        let mut ranges: Vec<Range> = Vec::with_capacity(2 * open.len() + 1);
+        let mut begin = |keys: KeyRange, is_done: bool| {
+            let id = RangeId(u32::try_from(ranges.len()).unwrap_or(u32::MAX));
+            let mut range = Range::new(id, keys, End::Unknown);
+            range.listed = is_done;
+            range.sides.iter_mut().for_each(|side| side.ended = is_done);
+            ranges.push(range);
+        };
+        // Where the last one ended; nowhere after the last key.
+        let mut reached = Some(String::new());
+        for keys in open {
+            if let Some(reached) = reached.filter(|reached| *reached != keys.after) {
+                begin(KeyRange { after: reached, up_to: Some(keys.after.clone()) }, true);
+            }
+            reached = keys.up_to.clone();
+            begin(keys, false);
+        }
+        if let Some(after) = reached {
+            begin(KeyRange { after, up_to: None }, true);
+        }
         Self {
-            ranges: vec![Range::new(RangeId(0), KeyRange::default(), End::Unknown)],
-            made: 1,
+            made: u32::try_from(ranges.len()).unwrap_or(u32::MAX),
+            ranges,
             longest,
             known: Vec::new(),
             apart: 0.0,
@@ -176,9 +205,10 @@ impl Keyspace {
         }
     }
 
-    /// The range that is there from the start.
-    pub(crate) fn whole(&self) -> RangeId {
-        RangeId(0)
+    /// The ranges that were not listed to their end, and what they begin after.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (RangeId, &str)> {
+        let open = self.ranges.iter().filter(|range| !range.listed);
+        open.map(|range| (range.id, range.keys.after.as_str()))
     }
 
     /// Splits at what an earlier run found, before any guess.
@@ -244,7 +274,8 @@ impl Keyspace {
 
     /// Whether the source goes on after `pages` pages.
     pub(crate) fn is_longer_than(&self, pages: u64) -> bool {
-        self.ranges[0].sides.iter().any(|side| side.pages >= pages && !side.ended)
+        let mut sides = self.ranges.iter().flat_map(|range| &range.sides);
+        sides.any(|side| side.pages >= pages && !side.ended)
     }
 
     /// Takes about half of what is left of the range that most is left of, if there is enough.
@@ -402,6 +433,20 @@ impl Keyspace {
     pub(crate) fn done_up_to(&self) -> &str {
         let unfinished = self.ranges.iter().find(|range| !range.is_done()).or(self.ranges.last());
         unfinished.map_or("", Range::done_up_to)
+    }
+
+    /// What is left. Of a run that was stopped, keys that nobody looked at. While it works,
+    /// those as well that wait to be copied.
+    pub(crate) fn left(&self, stopped: bool) -> Vec<KeyRange> {
+        let open = self.ranges.iter().filter(|range| match stopped {
+            true => !range.listed,
+            false => !range.is_done(),
+        });
+        let left = open.map(|range| {
+            let after = if stopped { range.looked_at.as_str() } else { range.done_up_to() };
+            KeyRange { after: after.to_owned(), up_to: range.keys.up_to.clone() }
+        });
+        left.filter(|range| range.up_to.as_ref() != Some(&range.after)).collect()
     }
 
     /// Joins a range that is done with its neighbours that are: of those, memory holds one

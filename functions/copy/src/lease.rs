@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::checkpoint::{Checkpoint, OpenUpload};
 use crate::documents::{Condition, Document, Documents};
 use crate::error::HELD;
 use crate::replicate::joined;
@@ -46,6 +47,9 @@ struct Record {
     holder: String,
     started: Timestamp,
     lapses_after_seconds: f64,
+    /// Of this run and of those before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left: Vec<serde_json::Value>,
 }
 
 const VERSION: u32 = 1;
@@ -64,6 +68,29 @@ pub(crate) struct Claim {
     source: SourceName,
     record: Record,
     lapses_after: Duration,
+    /// What is left of other runs, and stays as it is.
+    others: Vec<Checkpoint>,
+}
+
+/// A lease as it was found.
+#[derive(Default)]
+pub(crate) struct Found {
+    document: Option<Document>,
+    /// `None` where what is there was not written by a run.
+    record: Option<Record>,
+}
+
+impl Found {
+    /// What is left of the runs before.
+    pub(crate) fn left(&self) -> Vec<Checkpoint> {
+        let left = self.record.iter().flat_map(|record| &record.left);
+        left.filter_map(|left| Checkpoint::deserialize(left).ok()).collect()
+    }
+
+    /// When the run before began, if it did not let go. Whoever takes it over succeeds a dead one.
+    pub(crate) fn died_since(&self) -> Option<Timestamp> {
+        self.record.as_ref().filter(|record| record.state == State::Held).map(|record| record.started)
+    }
 }
 
 /// What became of asking.
@@ -92,8 +119,9 @@ impl Claim {
             holder: holder.to_owned(),
             started,
             lapses_after_seconds: lapses_after.as_secs_f64(),
+            left: Vec::new(),
         };
-        Self { documents, source, record, lapses_after }
+        Self { documents, source, record, lapses_after, others: Vec::new() }
     }
 
     fn key(&self) -> String {
@@ -101,60 +129,83 @@ impl Claim {
     }
 
     /// The lease as it is. Writes nothing.
-    pub(crate) async fn look(&self) -> Result<Option<Document>, S3Error> {
-        self.documents.get(&self.key()).await
+    pub(crate) async fn look(&self) -> Result<Found, S3Error> {
+        let document = self.documents.get(&self.key()).await?;
+        let record = document.as_ref().and_then(|document| serde_json::from_slice(&document.body).ok());
+        Ok(Found { document, record })
     }
 
-    /// Takes the lease, unless another run has it. `halt` is cancelled when it is lost.
-    pub(crate) async fn take(self, mut found: Result<Option<Document>, S3Error>, halt: &Halt) -> Answer {
-        for _ in 0..ATTEMPTS {
-            let condition = match &found {
-                Ok(None) => Condition::Absent,
-                Ok(Some(document)) => match self.check(document) {
-                    Ok(()) => Condition::Is(document.etag.clone()),
-                    Err(held) => return Answer::Held(held),
-                },
-                Err(error) => return self.without(error),
-            };
-            let asked = Instant::now();
-            match self.put(State::Held, &condition).await {
-                Ok(etag) => return Answer::Taken(Lease::keep(self, etag, asked, halt.clone())),
-                // It changed since it was looked at; perhaps by our own write, whose answer
-                // was lost.
-                Err(error) if is_refused_condition(&error) => found = self.look().await,
-                Err(error) => return self.without(&error),
-            }
+    /// Takes the lease that was found, unless another run has it, and writes what would be left
+    /// if this run died at once. `halt` is cancelled when it is lost.
+    pub(crate) async fn take(
+        mut self,
+        found: Result<Found, S3Error>,
+        own: Checkpoint,
+        others: Vec<Checkpoint>,
+        halt: &Halt,
+    ) -> Answer {
+        self.others = others;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return self.without(&error),
+        };
+        if let Err(held) = self.check(&found) {
+            return Answer::Held(held);
         }
-        self.without(&changing())
+        let condition = match &found.document {
+            Some(document) => Condition::Is(document.etag.clone()),
+            None => Condition::Absent,
+        };
+        let asked = Instant::now();
+        let etag = match self.put(State::Held, Some(&own), &condition).await {
+            Ok(etag) => etag,
+            // It changed since it was looked at: by a run that began at the same moment, or by
+            // our own write, whose answer was lost.
+            Err(error) if is_refused_condition(&error) => match self.look().await {
+                Ok(Found { document: Some(document), record: Some(record) }) => {
+                    if record.run != self.record.run {
+                        return Answer::Held(self.held(record, &document));
+                    }
+                    document.etag
+                }
+                Ok(_) => return self.without(&error),
+                Err(error) => return self.without(&error),
+            },
+            Err(error) => return self.without(&error),
+        };
+        Answer::Taken(Lease::keep(self, etag, own, asked, halt.clone()))
     }
 
     /// Whether this lease may be taken.
-    fn check(&self, document: &Document) -> Result<(), RunError> {
-        // What cannot be read was not written by a run.
-        let Ok(record) = serde_json::from_slice::<Record>(&document.body) else { return Ok(()) };
-        let lapses_after = SignedDuration::try_from_secs_f64(record.lapses_after_seconds).unwrap_or_default();
-        let lapses = document.written.saturating_add(lapses_after).unwrap_or(Timestamp::MAX);
-        // The server's times are of whole seconds.
-        let is_alive = document.read <= lapses.saturating_add(SignedDuration::from_secs(1)).unwrap_or(lapses);
-        if record.state == State::Released || record.run == self.record.run || !is_alive {
-            if record.state == State::Held && record.run != self.record.run {
-                tracing::warn!(
-                    source = %self.source,
-                    holder = record.holder,
-                    started = %record.started,
-                    last_sign = %document.written,
-                    "the run before this one ended without a word; going on in its place"
-                );
-            }
+    fn check(&self, found: &Found) -> Result<(), RunError> {
+        let Found { document: Some(document), record: Some(record) } = found else { return Ok(()) };
+        if record.state == State::Released {
             return Ok(());
         }
-        Err(RunError::HeldByAnother {
+        // The server's times are of whole seconds.
+        let slack = SignedDuration::from_secs(1);
+        if document.read <= lapses(record, document).saturating_add(slack).unwrap_or(Timestamp::MAX) {
+            return Err(self.held(record.clone(), document));
+        }
+        tracing::warn!(
+            source = %self.source,
+            holder = record.holder,
+            started = %record.started,
+            last_sign = %document.written,
+            "the run before this one ended without a word; going on in its place"
+        );
+        Ok(())
+    }
+
+    fn held(&self, record: Record, document: &Document) -> RunError {
+        let lapses = lapses(&record, document);
+        RunError::HeldByAnother {
             source_name: self.source,
             holder: record.holder,
             started: record.started,
             lapses,
             seconds: u64::try_from((lapses - document.read).get_seconds()).unwrap_or_default(),
-        })
+        }
     }
 
     fn without(&self, error: &S3Error) -> Answer {
@@ -167,17 +218,23 @@ impl Claim {
         Answer::Without
     }
 
-    async fn put(&self, state: State, condition: &Condition) -> Result<String, S3Error> {
-        let record = Record { state, ..self.record.clone() };
-        let body = serde_json::to_vec_pretty(&record).unwrap_or_default();
+    async fn put(
+        &self,
+        state: State,
+        own: Option<&Checkpoint>,
+        condition: &Condition,
+    ) -> Result<String, S3Error> {
+        let left = self.others.iter().chain(own).filter_map(|left| serde_json::to_value(left).ok());
+        let record = Record { state, left: left.collect(), ..self.record.clone() };
+        let body = serde_json::to_vec(&record).unwrap_or_default();
         self.documents.put(&self.key(), body, condition).await
     }
 
     /// Writes over what this run wrote before, whose ETag is `etag`.
-    async fn rewrite(&self, state: State, etag: &mut String) -> Result<(), Lost> {
+    async fn rewrite(&self, state: State, own: Option<&Checkpoint>, etag: &mut String) -> Result<(), Lost> {
         let mut condition = Condition::Is(etag.clone());
         for _ in 0..ATTEMPTS {
-            match self.put(state, &condition).await {
+            match self.put(state, own, &condition).await {
                 Ok(written) => {
                     *etag = written;
                     return Ok(());
@@ -187,12 +244,14 @@ impl Claim {
             }
             // By another's write, or by our own, whose answer was lost.
             match self.look().await {
-                Ok(Some(document)) => match serde_json::from_slice::<Record>(&document.body) {
-                    Ok(record) if record.run == self.record.run => condition = Condition::Is(document.etag),
-                    Ok(record) => return Err(Lost::To(record.holder)),
-                    Err(_) => return Err(Lost::To("something that writes no lease".into())),
-                },
-                Ok(None) => condition = Condition::Absent,
+                Ok(Found { document: None, .. }) => condition = Condition::Absent,
+                Ok(Found { document: Some(document), record: Some(record) }) => {
+                    if record.run != self.record.run {
+                        return Err(Lost::To(record.holder));
+                    }
+                    condition = Condition::Is(document.etag);
+                }
+                Ok(_) => return Err(Lost::To("something that writes no lease".into())),
                 Err(error) => return Err(Lost::Unreachable(error)),
             }
         }
@@ -248,10 +307,16 @@ fn silent(within: Duration) -> S3Error {
     S3Error { kind: S3ErrorKind::TimedOut, code, ..changing() }
 }
 
+/// When a lease lapses, by the server's clock.
+fn lapses(record: &Record, document: &Document) -> Timestamp {
+    let after = SignedDuration::try_from_secs_f64(record.lapses_after_seconds).unwrap_or_default();
+    document.written.saturating_add(after).unwrap_or(Timestamp::MAX)
+}
+
 /// A lease that is held, and renewed by a task of its own until it is released or lost.
 pub(crate) struct Lease {
-    /// Dropped to end the task.
-    end: oneshot::Sender<()>,
+    /// What is left as it is now. Dropped to end the task.
+    pub(crate) journal: watch::Sender<Checkpoint>,
     keeper: JoinHandle<Kept>,
 }
 
@@ -259,54 +324,79 @@ pub(crate) struct Lease {
 struct Kept {
     claim: Claim,
     etag: String,
+    /// What it says is open.
+    uploads: Vec<OpenUpload>,
     lost: Option<Lost>,
 }
 
+/// A lease that is no longer held.
+pub(crate) struct Ended {
+    /// How it was lost, if it was before it was released.
+    pub(crate) lost: Option<Lost>,
+    /// Open uploads that the next run will know of.
+    pub(crate) uploads: Vec<OpenUpload>,
+}
+
 impl Lease {
-    fn keep(claim: Claim, etag: String, asked: Instant, halt: Halt) -> Self {
-        let (end, ended) = oneshot::channel();
-        let mut kept = Kept { claim, etag, lost: None };
+    fn keep(claim: Claim, etag: String, own: Checkpoint, asked: Instant, halt: Halt) -> Self {
+        let mut kept = Kept { claim, etag, uploads: own.uploads.clone(), lost: None };
+        let (journal, left) = watch::channel(own);
         let keeper = tokio::spawn(async move {
-            if let Some(lost) = kept.renew(asked, ended).await {
+            if let Some(lost) = kept.renew(asked, left).await {
                 kept.lost = Some(lost);
                 halt.cancel();
             }
             kept
         });
-        Self { end, keeper }
+        Self { journal, keeper }
     }
 
-    /// Lets go of it, for the next run to take it at once. Answers how it was lost before, if
-    /// it was.
-    pub(crate) async fn release(self) -> Option<Lost> {
-        drop(self.end);
-        let Kept { claim, mut etag, lost } = joined(self.keeper.await);
+    /// Lets go of it, for the next run to take it at once, and says what is left.
+    pub(crate) async fn release(self, left: Option<Checkpoint>) -> Ended {
+        drop(self.journal);
+        let Kept { claim, mut etag, uploads, lost } = joined(self.keeper.await);
         if lost.is_some() {
-            return lost;
+            return Ended { lost, uploads };
         }
-        let released = timeout(RELEASE, claim.rewrite(State::Released, &mut etag)).await;
-        if !matches!(released, Ok(Ok(()))) {
-            tracing::warn!(source = %claim.source, ?released, "its lease could not be released; it lapses by itself");
+        match timeout(RELEASE, claim.rewrite(State::Released, left.as_ref(), &mut etag)).await {
+            Ok(Ok(())) => Ended { lost, uploads: left.map(|left| left.uploads).unwrap_or_default() },
+            released => {
+                tracing::warn!(
+                    source = %claim.source,
+                    ?released,
+                    "its lease could not be released; it lapses by itself"
+                );
+                Ended { lost, uploads }
+            }
         }
-        None
     }
 }
 
 impl Kept {
-    /// Renews it until `end`. Answers why it could not.
-    async fn renew(&mut self, mut asked: Instant, mut end: oneshot::Receiver<()>) -> Option<Lost> {
+    fn knows(&self, uploads: &[OpenUpload]) -> bool {
+        uploads.iter().all(|upload| self.uploads.contains(upload))
+    }
+
+    /// Renews it until there is no more to say of what is left. Answers why it could not.
+    async fn renew(&mut self, mut asked: Instant, mut left: watch::Receiver<Checkpoint>) -> Option<Lost> {
         let lapses_after = self.claim.lapses_after;
         let mut next = asked + lapses_after / RENEWALS;
         loop {
             tokio::select! {
                 biased;
-                // An error, for nothing is ever sent.
-                _ = &mut end => return None,
+                changed = left.changed() => match changed {
+                    Err(_) => return None,
+                    // An upload is made known at once: this run may be killed.
+                    Ok(()) if self.knows(&left.borrow_and_update().uploads) => continue,
+                    Ok(()) => {}
+                },
                 () = tokio::time::sleep_until(next) => {}
             }
+            let own = left.borrow_and_update().clone();
             let (began, lapses) = (Instant::now(), asked + lapses_after);
-            match timeout_at(lapses, self.claim.rewrite(State::Held, &mut self.etag)).await {
+            match timeout_at(lapses, self.claim.rewrite(State::Held, Some(&own), &mut self.etag)).await {
                 Ok(Ok(())) => {
+                    self.uploads = own.uploads;
                     asked = began;
                     next = asked + lapses_after / RENEWALS;
                 }

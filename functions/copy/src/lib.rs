@@ -30,6 +30,7 @@
 
 mod alphabet;
 mod audit;
+mod checkpoint;
 mod copy;
 mod diff;
 pub mod doctor;
@@ -42,6 +43,7 @@ mod join;
 mod kept;
 mod keyspace;
 mod lease;
+mod ledger;
 mod list;
 mod pace;
 mod plan;
@@ -61,7 +63,7 @@ pub use plan::{Carry, Destination, Plan, Source, SourceName, Transfer};
 pub use replicate::{Observer, replicate};
 pub use report::{
     Amount, Archive, ArchivedObject, FailedObject, Failure, Fate, Lack, LackingObject, Operation, Outcome,
-    Property, Reason, Report, Route, SourceReport, Status, VerifiedBy,
+    Property, Reason, Report, Resumed, Route, SourceReport, Status, VerifiedBy,
 };
 pub use rights::{Remedy, Statement};
 pub use s3::Clients;

@@ -70,13 +70,24 @@ impl Listing {
         prefix: &str,
         below: &str,
     ) -> Result<Self, RunError> {
+        Self::open_after(caller, side, prefix, below, "").await
+    }
+
+    /// The same, from the first key after `after` on, which is given without `prefix`.
+    pub(crate) async fn open_after(
+        caller: &Caller,
+        side: &Side,
+        prefix: &str,
+        below: &str,
+        after: &str,
+    ) -> Result<Self, RunError> {
         let pager = Pager {
             caller: caller.first(),
             side: side.clone(),
             strip: prefix.len(),
             prefix: format!("{prefix}{below}"),
             token: None,
-            last: None,
+            last: (!after.is_empty()).then(|| format!("{prefix}{after}")),
         };
         let first = pager.clone().fetch().await?;
         Ok(Self { pager: Pager { caller: caller.seasoned(), ..pager }, first })

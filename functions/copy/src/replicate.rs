@@ -3,20 +3,24 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use futures_util::future::{OptionFuture, join_all};
+use futures_util::future::join_all;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::audit::Comparison;
-use crate::copy::{Job, Reader, breadth, foresee};
+use crate::checkpoint::{Checkpoint, OpenUpload, Remains, Scope};
+use crate::copy::{Job, Reader, abort_left, breadth, foresee};
 use crate::diff::{Decision, Pair, decide};
 use crate::documents::Documents;
 use crate::join::{Join, places};
 use crate::kept::Shelf;
 use crate::keyspace::RangeId;
-use crate::lease::{Answer, Claim, Lease};
+use crate::lease::{Answer, Claim, Ended, Found, Lease};
+use crate::ledger::Ledger;
 use crate::list::{Entry, Listing};
 use crate::report::{Failure, Fate, Outcome, Reason, Report, Tally, close};
 use crate::s3::{Caller, Clients, Side};
@@ -79,33 +83,47 @@ async fn run(
         let caller = caller.part();
         let documents = Documents::new(plan, caller.aside(), &to);
         let claim = Claim::new(documents, source.name, &plan.holder, started, plan.lease);
-        let destination = Listing::open(&caller, &to, &source.lands_in, &plan.prefix);
-        let (from, destination, lease) = tokio::join!(
-            open(plan, clients, source, &caller),
-            destination,
-            OptionFuture::from((!plan.dry_run).then(|| claim.look())),
+        let found = match plan.dry_run {
+            true => Ok(Found::default()),
+            false => claim.look().await,
+        };
+        let scope = Scope::of(plan, source);
+        let mut remains = match &found {
+            Ok(found) => Remains::of(found.left(), found.died_since(), &scope),
+            Err(_) => Remains::default(),
+        };
+        let ledger = Ledger::new(scope, started, &mut remains);
+        let ranges = ledger.ranges().to_vec();
+        let after = ranges.first().map_or("", |range| &range.after);
+        let (from, destination) = tokio::join!(
+            open(plan, clients, source, &caller, after),
+            Listing::open_after(&caller, &to, &source.lands_in, &plan.prefix, after),
         );
         let (from, listing) = from?;
         let shelf = Shelf::new(&caller, &to, source.name, &source.bucket);
         let run = SourceRun {
             plan,
-            join: Join::new(listing, destination?, shelf, Arc::clone(&places)),
+            join: Join::new([listing, destination?], ranges, shelf, Arc::clone(&places)),
             tally: Tally::new(source, &plan.destination.bucket),
             job: Arc::new(Job::new(plan, source, from, to.clone(), caller, Arc::clone(&observer))),
             observer: Arc::clone(&observer),
             waiting: VecDeque::new(),
             probes: 0,
+            ledger,
         };
-        Ok((run, lease.map(|found| (claim, found))))
+        Ok((run, claim, found, remains))
     });
     let opened: Vec<_> = join_all(opened).await.into_iter().collect::<Result<_, RunError>>()?;
-    let tallies = join_all(opened.into_iter().map(async |(run, lease)| match lease {
-        Some((claim, found)) => match claim.take(found, &run.job.caller.halt).await {
-            Answer::Taken(lease) => (run.finish_under(lease).await, None),
-            Answer::Without => (run.finish().await, None),
+    let tallies = join_all(opened.into_iter().map(async |(run, claim, found, remains)| {
+        if plan.dry_run {
+            return (run.finish(None).await, None);
+        }
+        let Remains { others, dropped, .. } = remains;
+        match claim.take(found, run.ledger.unbegun(), others, &run.job.caller.halt).await {
+            Answer::Taken(lease) => (run.finish_under(lease, dropped).await, None),
+            Answer::Without => (run.finish(None).await, None),
             Answer::Held(error) => (run.not_begun(&error), Some(error)),
-        },
-        None => (run.finish().await, None),
+        }
     }));
     let (tallies, held): (Vec<_>, Vec<_>) = tallies.await.into_iter().unzip();
     if held.iter().all(Option::is_some)
@@ -124,16 +142,18 @@ async fn run(
     }
 }
 
-/// Lists a source with whichever credentials may, and says which way its bytes will go.
+/// Lists a source, after this key, with whichever credentials may, and says which way its bytes
+/// will go.
 pub(crate) async fn open(
     plan: &Plan,
     clients: &Clients,
     source: &Source,
     caller: &Caller,
+    after: &str,
 ) -> Result<(Reader, Listing), RunError> {
     let own = Side::source(&clients.source, source);
     let vendor = clients.vendor.as_ref().map(|client| Side::vendor(client, source));
-    let list = async |side: &Side| Listing::open(caller, side, "", &plan.prefix).await;
+    let list = async |side: &Side| Listing::open_after(caller, side, "", &plan.prefix, after).await;
     let (mut streams_because, mut own_may_not_list) = (OnceLock::new(), None);
     let listing = match (plan.transfer, &vendor) {
         (Transfer::Stream, vendor) => {
@@ -161,7 +181,8 @@ const REFUSALS: u64 = 32;
 /// The first refusal, if every copy was refused and nothing is at the destination.
 fn refusal(report: &Report) -> Option<&Failure> {
     let any = |of: fn(&crate::SourceReport) -> crate::Amount| report.total(of).objects > 0;
-    if any(|source| source.copied) || any(|source| source.unchanged) {
+    let is_rest = report.sources.iter().any(|source| source.resumed.is_some());
+    if is_rest || any(|source| source.copied) || any(|source| source.unchanged) {
         return None;
     }
     let mut failures = report.sources.iter().flat_map(|source| &source.failures);
@@ -181,34 +202,98 @@ struct SourceRun<'a> {
     waiting: VecDeque<(RangeId, Entry, Reason)>,
     /// Copies begun out of order, after refusals and nothing else.
     probes: u64,
+    /// What was begun, and what earlier runs left.
+    ledger: Ledger,
 }
 
 /// How far the listing runs ahead of the copies: enough to tell how much there is to do,
 /// little enough to hold (2 MiB).
 pub(crate) const AHEAD: usize = 10_000;
+/// Objects to be copied that a stopped run leaves to the next by their names: 4 MiB. What it
+/// listed beyond is listed again.
+const MOST_LEFT: usize = 2 * AHEAD;
+/// How often what is left is noted while a run works.
+const NOTE: Duration = Duration::from_secs(1);
 /// Keys that are decided on before anything else is looked after: a page of either side.
 const AT_ONCE: usize = 1_000;
 
 impl SourceRun<'_> {
-    /// Runs while nobody else takes the source over.
-    async fn finish_under(self, lease: Lease) -> Tally {
-        let mut tally = self.finish().await;
-        if let Some(lost) = lease.release().await {
-            tally.report.error.get_or_insert(lost.failure());
+    /// Runs while nobody else takes the source over, and leaves what is left to the next run.
+    async fn finish_under(mut self, lease: Lease, dropped: Vec<Checkpoint>) -> Tally {
+        let (left, strays_since) = self.ledger.uploads();
+        self.job.uploads.keep(left, strays_since);
+        let useless = dropped.iter().flat_map(|dropped| {
+            dropped.uploads.iter().map(|upload| abort_left(&self.job, &dropped.scope.lands_in, upload))
+        });
+        join_all(useless).await;
+        self.work(Some(&lease.journal)).await;
+        let report = &self.tally.report;
+        let was_stopped = report.stopped_after.is_some() || report.interrupted.objects > 0;
+        // After an error the next run looks at everything: what is broken may stay so, and must
+        // not keep it from the rest.
+        let left = (was_stopped && report.error.is_none()).then(|| self.left(true));
+        if left.is_none() {
+            // Their objects are gone, or were copied another way.
+            self.abort(&[]).await;
         }
-        tally
+        let Ended { lost, uploads } = lease.release(left).await;
+        self.abort(&uploads).await;
+        if let Some(lost) = lost {
+            self.tally.report.error.get_or_insert(lost.failure());
+        }
+        self.close()
+    }
+
+    /// Aborts the uploads that are open, but for those that the next run knows of.
+    async fn abort(&self, but: &[OpenUpload]) {
+        let uploads = self.job.uploads.all();
+        let useless =
+            uploads.iter().filter(|upload| !but.iter().any(|but| but.upload_id == upload.upload_id));
+        join_all(useless.map(|upload| abort_left(&self.job, self.job.lands_in(), upload))).await;
+        for upload in &uploads {
+            self.job.uploads.closed(&upload.key);
+        }
+    }
+
+    /// Notes what would be left if this run were killed.
+    fn note(&mut self, journal: Option<&watch::Sender<Checkpoint>>) {
+        if let Some(journal) = journal {
+            journal.send_replace(self.left(false));
+        }
+    }
+
+    /// What is left: if the run was stopped, or, while it works, if it were killed now.
+    fn left(&mut self, stopped: bool) -> Checkpoint {
+        let waiting = self.waiting.iter().filter(|_| stopped).map(|(_, entry, reason)| (entry, *reason));
+        let ranges = self.join.keyspace().left(stopped);
+        self.ledger.checkpoint(ranges, waiting, self.job.uploads.all(), self.tally.report.newest)
     }
 
     /// Leaves the source to the run that has it.
     fn not_begun(mut self, held: &RunError) -> Tally {
         self.fail(held);
         self.stop();
-        (self.tally.report.transfer, self.tally.report.transfer_because) = self.job.route();
+        self.close()
+    }
+
+    async fn finish(mut self, journal: Option<&watch::Sender<Checkpoint>>) -> Tally {
+        self.work(journal).await;
+        self.close()
+    }
+
+    fn close(mut self) -> Tally {
+        let report = &mut self.tally.report;
+        (report.transfer, report.transfer_because) = self.job.route();
+        report.resumed = self.ledger.resumed();
+        report.newest = report.newest.max(self.ledger.earlier().newest);
+        report.newest_missing = report.newest_missing.max(self.ledger.earlier().newest_missing);
         self.tally
     }
 
-    async fn finish(mut self) -> Tally {
+    async fn work(&mut self, journal: Option<&watch::Sender<Checkpoint>>) {
         let mut copies = JoinSet::new();
+        let mut notes = tokio::time::interval(NOTE);
+        notes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A few more than the requests in flight, so that none waits for a task to be made.
         let most = self.job.caller.pace.most();
         let room = most * 5 / 4 + 1;
@@ -218,26 +303,31 @@ impl SourceRun<'_> {
         let mut taken = 0;
         let halt = self.job.caller.halt.clone();
         let mut listed = false;
-        while !(listed && self.waiting.is_empty()) {
-            if self.probes == REFUSALS && copies.is_empty() && self.is_refused() {
+        while !(listed && self.waiting.is_empty() && !self.ledger.has_carried()) {
+            let is_probed = self.probes == REFUSALS || listed && self.waiting.is_empty();
+            if is_probed && copies.is_empty() && self.is_refused() {
                 // It would be refused again: no stop that the next run makes up for.
                 let first = self.tally.report.failures.first();
                 self.tally.report.error = first.map(|object| object.failure.clone());
             }
             if halt.is_draining() || self.is_given_up() {
+                if !listed && !halt.is_cancelled() && self.tally.report.error.is_none() {
+                    self.look_through().await;
+                }
                 self.stop();
                 break;
             }
             while taken < room
-                && let Some((entry, reason)) = self.next(listed)
+                && let Some((entry, reason, begun)) = self.next(listed)
             {
                 let job = Arc::clone(&self.job);
                 let breadth = breadth(&entry).min(widest);
                 taken += breadth;
-                copies.spawn(async move { (job.copy(entry, reason).await, breadth) });
+                copies.spawn(async move { (job.copy(entry, reason, begun).await, breadth) });
             }
             tokio::select! {
                 biased;
+                _ = notes.tick() => self.note(journal),
                 Some(copy) = copies.join_next() => {
                     let (outcome, breadth) = joined(copy);
                     taken -= breadth;
@@ -252,16 +342,29 @@ impl SourceRun<'_> {
         if self.tally.report.error.is_some() {
             self.stop();
         }
-        while let Some(copy) = copies.join_next().await {
-            self.record(&joined(copy).0);
+        loop {
+            tokio::select! {
+                _ = notes.tick() => self.note(journal),
+                copy = copies.join_next() => match copy {
+                    Some(copy) => self.record(&joined(copy).0),
+                    None => break,
+                },
+            }
         }
-        let report = &mut self.tally.report;
-        let is_whole = report.stopped_after.is_none() && self.plan.prefix.is_empty();
-        if is_whole && !self.plan.dry_run {
+        let is_whole = self.tally.report.stopped_after.is_none() && self.plan.prefix.is_empty();
+        if is_whole && !self.plan.dry_run && self.ledger.resumed().is_none() {
             self.join.keep().await;
         }
-        (report.transfer, report.transfer_because) = self.job.route();
-        self.tally
+    }
+
+    /// Looks at what was listed already, so that the next run need not list it again.
+    async fn look_through(&mut self) {
+        self.join.close();
+        while self.waiting.len() < MOST_LEFT
+            && let Ok(Some(pair)) = self.join.ready()
+        {
+            self.consider(pair).await;
+        }
     }
 
     /// Decides on a key and on those that need not be waited for. Answers whether it was the
@@ -295,11 +398,19 @@ impl SourceRun<'_> {
     /// What to copy next: in order, unless all that was tried was refused. Then the last ones
     /// of as many as can be seen ahead tell whether the right is missing for those alone that
     /// come first, such as old ones under a key that is not shared.
-    fn next(&mut self, listed: bool) -> Option<(Entry, Reason)> {
+    fn next(&mut self, listed: bool) -> Option<(Entry, Reason, bool)> {
         if !self.is_refused() {
+            if let Some(object) = self.ledger.next_carried() {
+                let begun = object.begun;
+                let (entry, reason) = object.entry();
+                self.observer.found(entry.size);
+                self.ledger.begun(&entry, reason);
+                return Some((entry, reason, begun));
+            }
             let (range, entry, reason) = self.waiting.pop_front()?;
             self.join.keyspace().admitted(range, Some(&entry.key));
-            return Some((entry, reason));
+            self.ledger.begun(&entry, reason);
+            return Some((entry, reason, false));
         }
         if self.probes == REFUSALS || !listed && self.waiting.len() < AHEAD {
             return None;
@@ -307,7 +418,8 @@ impl SourceRun<'_> {
         self.probes += 1;
         let (range, entry, reason) = self.waiting.pop_back()?;
         self.join.keyspace().admitted(range, None);
-        Some((entry, reason))
+        self.ledger.begun(&entry, reason);
+        Some((entry, reason, false))
     }
 
     /// Decides on one key.
@@ -389,6 +501,7 @@ impl SourceRun<'_> {
             self.tally.report.error.get_or_insert_with(|| failure.clone());
         }
         self.tally.record(outcome);
+        self.ledger.done(outcome);
         self.observer.done(outcome);
     }
 

@@ -140,7 +140,7 @@ pub enum Route {
 }
 
 /// Why an object is copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Not at the destination.
@@ -359,6 +359,10 @@ pub struct SourceReport {
     pub newest_missing: Option<Timestamp>,
     /// At the destination but no longer at the source; they are kept.
     pub only_at_destination: Amount,
+    /// Where it went on, if earlier runs were stopped before their end. What those looked at, it
+    /// did not look at again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
     /// Where a stopped run ended: source keys after this one were not looked at; `""` is
     /// before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -403,6 +407,23 @@ pub struct Archive {
     /// The command that asks for one, for whoever has s3:RestoreObject on the source: its owner,
     /// and those its owner allows.
     pub restore: String,
+}
+
+/// The runs that another one went on with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resumed {
+    /// When the first of them began.
+    pub since: Timestamp,
+    /// How many they were.
+    pub runs: u32,
+    /// It looked at keys after this one, but for those that were dealt with beyond; at none
+    /// where `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Objects that they found archived; this run did not look at them again.
+    pub archived: Amount,
+    /// Objects that they failed to copy, and this run did not try again; the next one will.
+    pub failed: Amount,
 }
 
 /// An object that was not copied, and why.
@@ -501,6 +522,7 @@ impl Tally {
                 newest: None,
                 newest_missing: None,
                 only_at_destination: Amount::default(),
+                resumed: None,
                 stopped_after: None,
                 error: None,
                 failures: Vec::new(),
@@ -582,7 +604,10 @@ pub(crate) fn close(
         sources.push(tally.report);
     }
     let stopped = |source: &SourceReport| source.stopped_after.is_some() || source.interrupted.objects > 0;
-    let missing = |source: &SourceReport| source.failed.objects > 0 || source.archived.objects > 0;
+    let missing = |source: &SourceReport| {
+        let earlier = source.resumed.as_ref().map(|resumed| resumed.archived.plus(resumed.failed));
+        source.failed.plus(source.archived).plus(earlier.unwrap_or_default()).objects > 0
+    };
     // Another run is at work: nothing is wrong, but this one is not the one that tells.
     let failed = |source: &SourceReport| source.error.as_ref().is_some_and(|error| error.error != HELD);
     let status = if sources.iter().any(failed) {

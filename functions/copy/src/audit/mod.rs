@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::diff::Pair;
 use crate::join::Join;
 use crate::kept::Shelf;
+use crate::keyspace::KeyRange;
 use crate::list::{Entry, Listing};
 use crate::replicate::{AHEAD, Observer, joined, open};
 use crate::s3::{Caller, Clients, Side};
@@ -62,7 +63,7 @@ async fn run(
     let room = Arc::new(Semaphore::new(read::ROOM));
     let mut audits = Vec::with_capacity(plan.sources.len());
     for source in &plan.sources {
-        let (reader, listing) = open(plan, clients, source, &caller).await?;
+        let (reader, listing) = open(plan, clients, source, &caller, "").await?;
         let destination = Side::destination(clients, plan);
         let copies = Listing::open(&caller, &destination, &source.lands_in, &plan.prefix).await?;
         let by_vendor = plan.transfer == Transfer::Stream || reader.streams_because.get().is_some();
@@ -70,8 +71,8 @@ async fn run(
             plan,
             // One range after the other: where a verification stopped is one key.
             join: Join::new(
-                listing,
-                copies,
+                [listing, copies],
+                vec![KeyRange::default()],
                 Shelf::new(&caller, &destination, source.name, &source.bucket),
                 Arc::new(Semaphore::new(0)),
             ),

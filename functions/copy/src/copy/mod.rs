@@ -13,6 +13,7 @@ mod properties;
 mod refusal;
 mod single;
 mod stream;
+mod uploads;
 mod ways;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -32,7 +33,9 @@ use crate::settings::RESERVED_PREFIX;
 use crate::verify::{Facts, Verdict, compare};
 use crate::{ETag, Plan, S3Error, S3ErrorKind, Source, SourceName, Transfer};
 
+pub(crate) use multipart::abort_left;
 pub(crate) use parts::{breadth, foresee};
+pub(crate) use uploads::Uploads;
 use ways::Copied;
 
 /// Lookups of an object that is overwritten faster than it can be copied.
@@ -64,6 +67,7 @@ pub(crate) struct Job {
     tags: Carry,
     annotations: Carry,
     learned: ways::Learned,
+    pub(crate) uploads: Uploads,
 }
 
 /// A source, and who may read it how.
@@ -114,6 +118,7 @@ impl Job {
             tags: plan.tags,
             annotations: plan.annotations,
             learned: ways::Learned::default(),
+            uploads: Uploads::default(),
         }
     }
 
@@ -160,10 +165,11 @@ impl Job {
         if self.streams() { self.vendor.as_ref().unwrap_or(&self.source) } else { &self.source }
     }
 
-    /// Copies one object and says what became of it.
-    pub(crate) async fn copy(&self, mut entry: Entry, reason: Reason) -> Outcome {
+    /// Copies one object and says what became of it. If its copy was `begun` before, it is
+    /// looked for first.
+    pub(crate) async fn copy(&self, mut entry: Entry, reason: Reason, begun: bool) -> Outcome {
         let mut overwritten = 0;
-        let mut doubtful = is_doubtful(&entry, reason);
+        let mut doubtful = begun || is_doubtful(&entry, reason);
         let fate = loop {
             if std::mem::take(&mut doubtful) && self.is_there(&entry).await {
                 break Fate::Unchanged;
@@ -345,6 +351,11 @@ impl Job {
     fn learn(&self, plain: PlainEtags) -> PlainEtags {
         *self.plain.lock().unwrap_or_else(PoisonError::into_inner) = plain;
         plain
+    }
+
+    /// What stands before a source key to make its destination key.
+    pub(crate) fn lands_in(&self) -> &str {
+        &self.lands_in
     }
 
     fn destination_key(&self, key: &str) -> String {

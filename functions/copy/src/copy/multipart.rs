@@ -5,13 +5,15 @@
 //! answers every part copy with its MD5, so the ETag that the whole will have is known
 //! before it is completed: a wrong guess is mended part by part, and never published.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, CopyPartResult, ServerSideEncryption, Tag,
+    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, CopyPartResult,
+    ServerSideEncryption, Tag,
 };
 use futures_util::{StreamExt, TryStreamExt, stream as streams};
 use jiff::{SignedDuration, Timestamp};
@@ -20,9 +22,10 @@ use super::parts::{self, Part};
 use super::properties::{Properties, expires};
 use super::ways::{Copied, Tags, Way};
 use super::{CopyError, Job, checksums, copy_source, size, stream};
-use crate::list::{Entry, timestamp};
+use crate::checkpoint::OpenUpload;
+use crate::list::{Archived, Entry, timestamp};
 use crate::plan::Carry;
-use crate::report::{Failure, Operation, Property, VerifiedBy};
+use crate::report::{Failure, Lack, Operation, Property, VerifiedBy};
 use crate::s3::{Caller, Side};
 use crate::verify::is_kms;
 use crate::{ETag, S3Error, S3ErrorKind};
@@ -35,18 +38,53 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<Copied, CopyError> 
     let tags = job.tags_to_write(source, &entry.key, head.tag_count()).await;
     let tags = tags.map_err(|error| job.error(error, source))?;
     let annotations = job.annotations(&entry.key).await?;
-    let (upload, way) = Upload::create(job, entry, &head, &tags).await?;
-    match upload.fill_and_complete(layout).await {
-        Ok((verified_by, etag)) => {
-            let mut without = job.lacks(way, &tags, head.missing_meta());
-            without.extend(job.annotate(&entry.key, etag.as_deref(), annotations).await?);
-            Ok(Copied { verified_by, without })
+    let Begun { upload, way, there, lack } = match Upload::find(job, entry, &head, &tags).await? {
+        Some(found) => found,
+        None => {
+            let (upload, way) = Upload::create(job, entry, &head, &tags).await?;
+            Begun { upload, way, there: Vec::new(), lack: None }
         }
-        Err(error) => {
-            upload.abort().await;
-            Err(error)
-        }
+    };
+    // A run that died before it could say what it had opened.
+    if let Some(since) = job.uploads.strays_since() {
+        upload.abort_strays(since).await;
     }
+    let copied = upload.fill_and_complete(layout, there).await;
+    match &copied {
+        // The next run goes on with it.
+        Err(CopyError::Stopped) if job.uploads.are_kept() => return Err(CopyError::Stopped),
+        Err(_) => upload.abort().await,
+        Ok(_) => {}
+    }
+    job.uploads.closed(&entry.key);
+    let (verified_by, etag) = copied?;
+    let mut without = job.lacks(way, &tags, head.missing_meta());
+    without.extend(lack);
+    without.extend(job.annotate(&entry.key, etag.as_deref(), annotations).await?);
+    Ok(Copied { verified_by, without })
+}
+
+/// An upload of this run's, or of an earlier one's.
+struct Begun<'a> {
+    upload: Upload<'a>,
+    way: Way,
+    /// The parts that are there, and their sizes.
+    there: Vec<(u64, CopiedPart)>,
+    /// What the copy goes without because of the earlier run.
+    lack: Option<Lack>,
+}
+
+/// Aborts an upload that an earlier run left open, and nobody has a use for.
+pub(crate) async fn abort_left(job: &Job, lands_in: &str, left: &OpenUpload) {
+    let entry = Entry {
+        key: left.key.clone(),
+        size: 0,
+        etag: ETag::parse(&left.etag),
+        modified: Timestamp::default(),
+        archived: Archived::No,
+    };
+    let (key, id) = (format!("{lands_in}{}", left.key), left.upload_id.clone());
+    Upload { job, entry: &entry, key, id, streams: false, source_kms: false, checksum: None }.abort().await;
 }
 
 /// The parts to copy, and whether they are a guess.
@@ -162,11 +200,8 @@ impl<'a> Upload<'a> {
         let kms_key_id = &job.as_configured.kms_key_id;
         let properties = Properties::from(head);
         let streams = job.streams();
-        let (algorithm, checksum_type) = match checksums::of_upload(head) {
-            // S3 computes that one unasked. Asked for, it would have to come with every part.
-            (Some(ChecksumAlgorithm::Crc64Nvme), _) if streams => (None, None),
-            checksum => checksum,
-        };
+        let has_tags = tags.is_some();
+        let (algorithm, checksum_type) = checksum(head, streams);
         let began = Timestamp::now();
         let tries = AtomicU32::new(0);
         let created = job
@@ -212,7 +247,81 @@ impl<'a> Upload<'a> {
                 () = closed => tracing::warn!(key = upload.key, "an upload may have been left open"),
             }
         }
-        created.map(|_| upload)
+        created.map(|created| {
+            job.uploads.opened(OpenUpload {
+                key: entry.key.clone(),
+                upload_id: upload.id.clone(),
+                etag: entry.etag.to_string(),
+                streams,
+                kms: is_kms(created.server_side_encryption()),
+                tags: has_tags,
+            });
+            upload
+        })
+    }
+
+    /// The upload that an earlier run left open, and the parts that are there, with their
+    /// sizes. One that cannot be gone on with is aborted.
+    async fn find(
+        job: &'a Job,
+        entry: &'a Entry,
+        head: &HeadObjectOutput,
+        tags: &Tags,
+    ) -> Result<Option<Begun<'a>>, CopyError> {
+        let Some(left) = job.uploads.claim(&entry.key) else { return Ok(None) };
+        let streams = job.streams();
+        let is_of_it = ETag::parse(&left.etag).proves(&entry.etag) && left.streams == streams;
+        let upload = Self {
+            job,
+            entry,
+            key: job.destination_key(&entry.key),
+            id: left.upload_id.clone(),
+            streams,
+            source_kms: is_kms(head.server_side_encryption()),
+            checksum: checksum(head, streams).0,
+        };
+        let (kms, has_tags) = (left.kms, left.tags);
+        job.uploads.opened(left);
+        if is_of_it {
+            let lack = (tags.header.is_some() && !has_tags).then(|| Lack {
+                property: Property::Tags,
+                because: "an earlier run began its upload, and was not allowed to write tags".into(),
+            });
+            match upload.parts(kms).await {
+                Ok(there) => return Ok(Some(Begun { upload, way: job.way(), there, lack })),
+                Err(error) if error.kind == S3ErrorKind::Stopped => return Err(CopyError::Stopped),
+                Err(error) => tracing::debug!(key = upload.key, %error, "an upload is begun anew"),
+            }
+        }
+        upload.abort().await;
+        job.uploads.closed(&entry.key);
+        Ok(None)
+    }
+
+    /// The parts that are there, and their sizes.
+    async fn parts(&self, kms: bool) -> Result<Vec<(u64, CopiedPart)>, S3Error> {
+        let Self { job, .. } = self;
+        let (mut parts, mut after) = (Vec::new(), None);
+        loop {
+            let list = || {
+                job.destination
+                    .client
+                    .list_parts()
+                    .bucket(&job.destination.bucket)
+                    .key(&self.key)
+                    .upload_id(&self.id)
+                    .set_part_number_marker(after.clone())
+                    .set_expected_bucket_owner(job.destination.owner.clone())
+                    .send()
+            };
+            let page = job.caller.send(Operation::ListParts, list).await?;
+            parts.extend(page.parts().iter().filter_map(|part| there(part, kms)));
+            let next = page.next_part_number_marker().filter(|_| page.is_truncated() == Some(true));
+            if next.is_none() || next == after.as_deref() {
+                return Ok(parts);
+            }
+            after = next.map(str::to_owned);
+        }
     }
 
     /// Aborts this run's other uploads to the same key: those opened since `began`.
@@ -250,8 +359,12 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn fill_and_complete(&self, layout: Layout) -> Result<(VerifiedBy, Option<String>), CopyError> {
-        let mut copied = self.copy_parts(&layout.parts).await?;
+    async fn fill_and_complete(
+        &self,
+        layout: Layout,
+        there: Vec<(u64, CopiedPart)>,
+    ) -> Result<(VerifiedBy, Option<String>), CopyError> {
+        let mut copied = self.copy_missing(&layout.parts, there).await?;
         let mut exact = layout.exact;
         if layout.guessed
             && let Some(etag) = self.another_etag(&copied)
@@ -298,6 +411,30 @@ impl<'a> Upload<'a> {
         ETag::of_parts(&etags).filter(|etag| *etag != self.entry.etag)
     }
 
+    /// Copies those parts that are not there yet.
+    async fn copy_missing(
+        &self,
+        parts: &[Part],
+        there: Vec<(u64, CopiedPart)>,
+    ) -> Result<Vec<CopiedPart>, CopyError> {
+        let mut there: BTreeMap<_, _> =
+            there.into_iter().map(|(size, part)| ((part.number, size), part)).collect();
+        let (mut copied, mut missing) = (BTreeMap::new(), Vec::new());
+        for part in parts {
+            match there.remove(&(part.number, part.size)) {
+                Some(there) => {
+                    self.job.observer.moved(part.size);
+                    copied.insert(part.number, there);
+                }
+                None => missing.push(*part),
+            }
+        }
+        for part in self.copy_parts(&missing).await? {
+            copied.insert(part.number, part);
+        }
+        Ok(copied.into_values().collect())
+    }
+
     async fn copy_parts(&self, parts: &[Part]) -> Result<Vec<CopiedPart>, CopyError> {
         // One part that spans the object needs no range, and below 5 MiB takes none.
         let whole = parts.len() == 1 && parts[0].size == self.entry.size;
@@ -314,11 +451,8 @@ impl<'a> Upload<'a> {
             let streamed =
                 stream::part(job, entry, (&self.key, &self.id), part, self.checksum.as_ref()).await?;
             job.observer.moved(part.size);
-            return Ok(CopiedPart::new(
-                part,
-                is_kms(streamed.server_side_encryption()),
-                stream::result(&streamed),
-            ));
+            let kms = self.is_kms(streamed.server_side_encryption());
+            return Ok(CopiedPart::new(part, kms, stream::result(&streamed)));
         }
         let source = copy_source(&job.source.bucket, &entry.key);
         let copied = job
@@ -345,7 +479,15 @@ impl<'a> Upload<'a> {
         };
         job.observer.moved(part.size);
         let result = copied.copy_part_result().cloned().unwrap_or_else(|| CopyPartResult::builder().build());
-        Ok(CopiedPart::new(part, is_kms(copied.server_side_encryption()), result))
+        Ok(CopiedPart::new(part, self.is_kms(copied.server_side_encryption()), result))
+    }
+
+    fn is_kms(&self, encryption: Option<&ServerSideEncryption>) -> bool {
+        let kms = is_kms(encryption);
+        if kms {
+            self.job.uploads.is_kms(&self.entry.key);
+        }
+        kms
     }
 
     /// Completes the upload; answers what proves it, and its ETag.
@@ -459,6 +601,29 @@ impl<'a> Upload<'a> {
             }
         }
         false
+    }
+}
+
+/// A part of an earlier run, and its size.
+fn there(part: &aws_sdk_s3::types::Part, kms: bool) -> Option<(u64, CopiedPart)> {
+    let size = u64::try_from(part.size()?).ok()?;
+    let result = CopyPartResult::builder()
+        .set_e_tag(part.e_tag.clone())
+        .set_checksum_crc32(part.checksum_crc32.clone())
+        .set_checksum_crc32_c(part.checksum_crc32_c.clone())
+        .set_checksum_crc64_nvme(part.checksum_crc64_nvme.clone())
+        .set_checksum_sha1(part.checksum_sha1.clone())
+        .set_checksum_sha256(part.checksum_sha256.clone())
+        .build();
+    Some((size, CopiedPart::new(Part { number: part.part_number()?, first: 0, size }, kms, result)))
+}
+
+/// The checksum that an upload of this object is to have.
+fn checksum(head: &HeadObjectOutput, streams: bool) -> (Option<ChecksumAlgorithm>, Option<ChecksumType>) {
+    match checksums::of_upload(head) {
+        // S3 computes that one unasked. Asked for, it would have to come with every part.
+        (Some(ChecksumAlgorithm::Crc64Nvme), _) if streams => (None, None),
+        checksum => checksum,
     }
 }
 

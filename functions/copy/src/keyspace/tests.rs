@@ -26,8 +26,8 @@ struct Listing<'a> {
 
 impl<'a> Listing<'a> {
     fn new(buckets: &'a Buckets) -> Self {
-        let keyspace = Keyspace::new(1_000);
-        let open = [0, 1].map(|side| (keyspace.whole(), side, String::new())).into();
+        let keyspace = Keyspace::new(1_000, vec![KeyRange::default()]);
+        let open = [0, 1].map(|side| (RangeId(0), side, String::new())).into();
         Self { buckets, keyspace, open, seen: Vec::new(), requests: 0 }
     }
 
@@ -236,8 +236,8 @@ fn a_destination_that_ends_early_is_not_asked_again() {
 
 #[test]
 fn what_is_done_ends_with_the_first_key_that_waits_or_was_not_looked_at() {
-    let mut keyspace = Keyspace::new(1_000);
-    let first = keyspace.whole();
+    let mut keyspace = Keyspace::new(1_000, vec![KeyRange::default()]);
+    let first = RangeId(0);
     let second = keyspace.split_at(0, "m".into()).id;
     assert_eq!(keyspace.done_up_to(), "");
     keyspace.looked_at(first, "a");

@@ -12,6 +12,7 @@ mod model;
 mod multipart;
 mod reports;
 mod requests;
+mod resumes;
 mod rights;
 mod stops;
 mod streams;

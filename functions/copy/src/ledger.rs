@@ -1,0 +1,137 @@
+//! What a run has begun and not finished: what its [`Checkpoint`] is made of.
+
+use std::collections::{HashMap, VecDeque};
+
+use jiff::Timestamp;
+
+use crate::checkpoint::{Checkpoint, Earlier, KEPT_FAILED, OpenUpload, Remains, Scope, Unfinished};
+use crate::keyspace::KeyRange;
+use crate::list::Entry;
+use crate::report::{Fate, Outcome, Reason, Resumed};
+
+/// One source's, in one run.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    /// What this run goes on with, or what it would were it killed at once; but for its objects.
+    begin: Checkpoint,
+    /// Of what this run goes on with: not begun yet.
+    carried: VecDeque<Unfinished>,
+    in_flight: HashMap<String, Unfinished>,
+    /// Interrupted or failed.
+    unfinished: Vec<Unfinished>,
+    failed: usize,
+    earlier: Earlier,
+}
+
+impl Ledger {
+    /// Goes on with `remains`, or begins with everything.
+    pub(crate) fn new(scope: Scope, started: Timestamp, remains: &mut Remains) -> Self {
+        let mut begin = Checkpoint::new(scope, started);
+        match remains.own.take() {
+            Some(own) if own.is_worth_going_on() => begin = own,
+            Some(own) => (begin.uploads, begin.strays_since) = (own.uploads, own.strays_since),
+            None => {}
+        }
+        begin.uploads.append(&mut remains.adopted);
+        begin.strays_since = [begin.strays_since, remains.died_since].into_iter().flatten().min();
+        Self {
+            carried: std::mem::take(&mut begin.objects).into(),
+            earlier: begin.earlier.clone(),
+            begin,
+            in_flight: HashMap::new(),
+            unfinished: Vec::new(),
+            failed: 0,
+        }
+    }
+
+    /// The keys to look at.
+    pub(crate) fn ranges(&self) -> &[KeyRange] {
+        &self.begin.ranges
+    }
+
+    /// What earlier runs left open, and since when one may have left more.
+    pub(crate) fn uploads(&self) -> (Vec<OpenUpload>, Option<Timestamp>) {
+        (self.begin.uploads.clone(), self.begin.strays_since)
+    }
+
+    /// What the report says of the runs before; `None` where there were none.
+    pub(crate) fn resumed(&self) -> Option<Resumed> {
+        let Checkpoint { since, rounds, ranges, earlier, .. } = &self.begin;
+        (*rounds > 0).then(|| Resumed {
+            since: *since,
+            runs: *rounds,
+            after: ranges.first().map(|range| range.after.clone()),
+            archived: earlier.archived,
+            failed: earlier.failed,
+        })
+    }
+
+    /// What they found that their reports told, and this one's has to tell again.
+    pub(crate) fn earlier(&self) -> &Earlier {
+        &self.begin.earlier
+    }
+
+    pub(crate) fn has_carried(&self) -> bool {
+        !self.carried.is_empty()
+    }
+
+    /// The next object of those that earlier runs left.
+    pub(crate) fn next_carried(&mut self) -> Option<Unfinished> {
+        self.carried.pop_front()
+    }
+
+    /// A copy is begun.
+    pub(crate) fn begun(&mut self, entry: &Entry, reason: Reason) {
+        self.in_flight.insert(entry.key.clone(), Unfinished::new(entry, reason, true));
+    }
+
+    /// An object was dealt with.
+    pub(crate) fn done(&mut self, outcome: &Outcome) {
+        let begun = self.in_flight.remove(&outcome.key);
+        match (&outcome.fate, begun) {
+            (Fate::Interrupted, Some(begun)) => self.unfinished.push(begun),
+            (Fate::Failed(_), Some(begun)) if self.failed < KEPT_FAILED => {
+                self.failed += 1;
+                self.unfinished.push(begun);
+            }
+            (Fate::Failed(_), _) => {
+                self.earlier.failed.add(outcome.size);
+                self.earlier.miss(outcome.modified);
+            }
+            (Fate::Archived(_), _) => {
+                self.earlier.archived.add(outcome.size);
+                self.earlier.miss(outcome.modified);
+            }
+            _ => {}
+        }
+    }
+
+    /// What is left: of these keys nothing is known, `waiting` are to be copied, `uploads` open.
+    pub(crate) fn checkpoint<'a>(
+        &self,
+        ranges: Vec<KeyRange>,
+        waiting: impl Iterator<Item = (&'a Entry, Reason)>,
+        uploads: Vec<OpenUpload>,
+        newest: Option<Timestamp>,
+    ) -> Checkpoint {
+        // A copy that was begun out of order is found again where the keys before it are.
+        let found_again = |object: &&Unfinished| ranges.iter().any(|range| range.holds(&object.key));
+        let begun = self.in_flight.values().chain(&self.unfinished).filter(|object| !found_again(object));
+        let waiting = waiting.map(|(entry, reason)| Unfinished::new(entry, reason, false));
+        let objects: Vec<_> = self.carried.iter().chain(begun).cloned().chain(waiting).collect();
+        Checkpoint {
+            rounds: self.begin.rounds + 1,
+            ranges,
+            objects,
+            uploads,
+            earlier: Earlier { newest: self.begin.earlier.newest.max(newest), ..self.earlier.clone() },
+            ..self.begin.clone()
+        }
+    }
+
+    /// The checkpoint of a run that was killed before it did anything.
+    pub(crate) fn unbegun(&self) -> Checkpoint {
+        let objects = self.carried.iter().cloned().collect();
+        Checkpoint { objects, ..self.begin.clone() }
+    }
+}
