@@ -92,6 +92,10 @@ pub(super) fn rows(source: &SourceReport, dry_run: bool) -> Vec<Row> {
     rows.push(some(PLAIN, "gone", source.gone, "deleted at the source after they were listed"));
     rows.push(some(CARE, "interrupted", source.interrupted, "being copied when the run was stopped"));
     rows.push(some(PLAIN, "only at destination", source.only_at_destination, "kept; not at the source"));
+    rows.push(source.resumed.as_ref().map(|runs| {
+        let since = runs.since.strftime("%Y-%m-%d %H:%M UTC");
+        word("resumed", format!("what runs since {since} did not look at; the next run looks at everything"))
+    }));
     rows.push(source.stopped_after.as_ref().map(|key| {
         let place = match key.as_str() {
             "" => "before the first object".to_owned(),

@@ -36,6 +36,7 @@ fn source(name: SourceName, bucket: &str) -> SourceReport {
         newest: None,
         newest_missing: None,
         only_at_destination: Amount::default(),
+        resumed: None,
         stopped_after: None,
         error: None,
         failures: Vec::new(),

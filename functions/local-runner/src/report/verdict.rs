@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use bucket_copy::{Operation, Report, Status};
+use bucket_copy::{Amount, Operation, Report, Resumed, Status};
 
 use super::{BAD, CARE, GOOD, WIDTH};
 use crate::quantity::{self, count, duration, number, usd};
@@ -55,7 +55,11 @@ pub(super) fn took(requests: &BTreeMap<Operation, u64>, usd: f64, seconds: f64) 
 }
 
 fn missing(report: &Report) -> String {
-    let (failed, archived) = (report.total(|s| s.failed).objects, report.total(|s| s.archived).objects);
+    // Those of the runs before it, which this one did not look at again, included.
+    let earlier =
+        |of: fn(&Resumed) -> Amount| report.total(|s| s.resumed.as_ref().map(of).unwrap_or_default());
+    let failed = report.total(|s| s.failed).objects + earlier(|runs| runs.failed).objects;
+    let archived = report.total(|s| s.archived).objects + earlier(|runs| runs.archived).objects;
     match (failed, archived) {
         (failed, 0) => format!("{} failed.", count(failed, "object")),
         (0, archived) => format!("{} archived at the source.", are(archived)),
