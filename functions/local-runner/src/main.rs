@@ -26,6 +26,7 @@ mod rotate;
 mod stop;
 mod verify;
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -44,7 +45,11 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
+    // A download writes where it reads: on a machine with few cores, one that waits for its
+    // disk must not keep the network waiting, too.
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).max(4);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
         .enable_all()
         .build()
         .context("the system gives no threads to run on")?;
