@@ -122,3 +122,25 @@ fn what_cannot_be_listed_is_said() {
     let missing = ls(&world, &["--destination-bucket", "no-such-bucket"]).assert().code(1);
     assert_contains(&stderr(&missing), &["cannot list the destination", "there is no such bucket"]);
 }
+
+#[test]
+fn a_bucket_that_another_account_took_over_is_not_read() {
+    let world = World::new();
+    world.replicate(&[]).assert().code(0);
+    world.state().set_bucket_owner(CUSTOMER, "999999999999");
+    let folder = tempfile::tempdir().expect("a folder");
+    for (command, args) in [
+        ("ls", &[][..]),
+        ("download", &["--prefix", "filesystem/", "--to", folder.path().to_str().expect("UTF-8")]),
+    ] {
+        let run = |owner: &str| {
+            let mut command = world.command(command, args);
+            command.env("DESTINATION_BUCKET", CUSTOMER).env("DESTINATION_BUCKET_OWNER", owner).assert()
+        };
+        run("999999999999").code(0);
+        assert_contains(
+            &stderr(&run("123456789012").code(1)),
+            &["cannot list the destination", "AccessDenied"],
+        );
+    }
+}
