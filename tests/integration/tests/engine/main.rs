@@ -5,6 +5,7 @@ mod changes;
 mod faults;
 mod fidelity;
 mod fixture;
+mod kills;
 mod lacks;
 mod leases;
 mod listing;
