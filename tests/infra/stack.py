@@ -29,6 +29,9 @@ BY_CLOUDFORMATION = {
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:SourceCredentials-AbCdEf"
 
 
+MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}"
+
+
 class Stack:
     def __init__(self, endpoint: str, given: Parameters) -> None:
         assert template.refusals(given) == []
@@ -137,10 +140,13 @@ class Stack:
                 "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{name}",
                 "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}",
                 "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{alarm}",
+                "AWS::StepFunctions::StateMachine": MACHINE,
             }.get(resource["Type"])
             names[logical] = {"Ref": name, "Arn": arn, "QueueName": queue}
         if "SourceCredentials" in names:
             names["SourceCredentials"]["Ref"] = SECRET
+        if "StateMachine" in names:
+            names["StateMachine"]["Ref"] = MACHINE
         if "Dashboard" in names:
             names["Dashboard"]["Ref"] = STACK
         return names
@@ -190,6 +196,13 @@ class Stack:
                 self.client("sns").subscribe(**properties)
             case "AWS::SecretsManager::Secret":
                 self.client("secretsmanager").create_secret(Name="SourceCredentials", **properties)
+            case "AWS::StepFunctions::StateMachine":
+                definition = template.definition(properties["DefinitionSubstitutions"])
+                self.client("stepfunctions").create_state_machine(
+                    name=properties["StateMachineName"],
+                    definition=json.dumps(definition),
+                    roleArn=properties["RoleArn"],
+                )
             case "AWS::Lambda::EventInvokeConfig":
                 properties.pop("Qualifier")
                 self.client("lambda").put_function_event_invoke_config(**properties)

@@ -45,10 +45,11 @@ def translated(architecture: str = "arm64") -> Json:
     """The template without SAM in it. Not to be changed."""
     template = copy.deepcopy(source())
     # What `sam package` does.
-    template["Resources"]["Replicator"]["Properties"]["CodeUri"] = {
-        "Bucket": "code",
-        "Key": "replicator.zip",
-    }
+    for resource, uri, key in (
+        ("Replicator", "CodeUri", "replicator.zip"),
+        ("StateMachine", "DefinitionUri", "state-machine.asl.json"),
+    ):
+        template["Resources"][resource]["Properties"][uri] = {"Bucket": "code", "Key": key}
     given = {name: str(of.get("Default", "")) for name, of in template["Parameters"].items()}
     given["Architecture"] = architecture
     return json.loads(json.dumps(Translator({}, Parser()).translate(template, given)))
@@ -166,6 +167,14 @@ class Resolver:
             return str(self.value({"Fn::GetAtt": name} if "." in name else {"Ref": name}))
 
         return re.sub(r"\$\{([^!}]+)\}", put, text)
+
+
+def definition(substitutions: Json) -> Json:
+    """The state machine, with the values that its names have in the template."""
+    text = (ROOT / source()["Resources"]["StateMachine"]["Properties"]["DefinitionUri"]).read_text()
+    named = set(re.findall(r"\$\{(\w+)\}", text))
+    assert named == set(substitutions), named ^ set(substitutions)
+    return json.loads(re.sub(r"\$\{(\w+)\}", lambda match: str(substitutions[match[1]]), text))
 
 
 def profiles() -> dict[str, Parameters]:

@@ -12,13 +12,14 @@ import template
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 from policies import is_allowed
-from stack import SECRET, Stack
+from stack import MACHINE, SECRET, Stack
 from template import ACCOUNT, REGION, ROOT
 
 DATABASE = "backup-my-environment-name"
 FILESYSTEM = "backup-fs-my-environment-name"
 SOURCE_KEY = f"arn:aws:kms:{REGION}:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/9876abcd-12ab-34cd-56ef-1234567890ab"
+EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:replicator/a"
 BOTH = {
     "DatabaseBucket": DATABASE,
     "FilesystemBucket": FILESYSTEM,
@@ -99,14 +100,19 @@ def test_the_schedules_may_invoke_the_function_and_nothing_else(stack):
 
 
 def test_each_role_is_taken_by_its_service_alone(stack):
-    for role, service in (("FunctionRole", "lambda"), ("SchedulerRole", "scheduler")):
+    for role, service in (
+        ("FunctionRole", "lambda"),
+        ("SchedulerRole", "scheduler"),
+        ("StateMachineRole", "states"),
+    ):
         name = stack.resolver.resources[role]["Ref"]
         trust = stack.client("iam").get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
         [statement] = trust["Statement"]
         assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
         assert statement["Action"] == "sts:AssumeRole"
-    # Another account's schedule, that was given this role, may not use it.
-    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+        # Another account's schedule or state machine that was given the role may not use it.
+        if service != "lambda":
+            assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
 
 def may(stack: Stack, action: str, resource: str) -> bool:
@@ -241,7 +247,7 @@ def test_what_undoes_a_backup_is_refused_whatever_else_is_granted(stack):
 
 def test_every_allowance_names_its_resources(deploy):
     stack = deploy(SourceKmsKeyArn=SOURCE_KEY, KmsKeyArn=KEY, MakeSourceCredentialsSecret="true")
-    for role in ("FunctionRole", "SchedulerRole"):
+    for role in ("FunctionRole", "SchedulerRole", "StateMachineRole"):
         for statement in stack.role_statements(role):
             resources = statement["Resource"]
             for arn in resources if isinstance(resources, list) else [resources]:
@@ -282,7 +288,7 @@ def variables(stack: Stack) -> dict[str, str]:
     return configuration["Environment"]["Variables"]
 
 
-def test_the_function_is_told_of_the_buckets_and_runs_alone(stack):
+def test_the_function_is_told_of_the_buckets(stack):
     told = variables(stack)
     assert told["DATABASE_BUCKET"] == DATABASE and told["FILESYSTEM_BUCKET"] == FILESYSTEM
     assert told["DESTINATION_BUCKET"] == bucket(stack)
@@ -290,15 +296,70 @@ def test_the_function_is_told_of_the_buckets_and_runs_alone(stack):
     function = stack.client("lambda").get_function(FunctionName="replicator")
     assert function["Configuration"]["Timeout"] == 900
     assert stack.properties["Replicator"]["Architectures"] == ["arm64"]
-    assert function["Concurrency"]["ReservedConcurrentExecutions"] == 1
-
-
-def test_a_new_account_can_do_without_a_reserved_execution(deploy):
-    stack = deploy(OneRunAtATime="false", Architecture="x86_64")
-    function = stack.client("lambda").get_function(FunctionName="replicator")
+    # A new account has none to reserve, and a hand-over needs more than one.
     assert "Concurrency" not in function
+
+
+def test_the_function_is_made_for_the_processor_that_is_asked_for(deploy):
+    stack = deploy(Architecture="x86_64")
     assert stack.properties["Replicator"]["Architectures"] == ["x86_64"]
 
+
+def test_a_run_is_handed_over_to_the_stacks_own_state_machine(deploy):
+    stack = deploy(MaxConcurrency="16")
+    [machine] = stack.client("stepfunctions").list_state_machines()["stateMachines"]
+    assert variables(stack)["STATE_MACHINE_ARN"] == machine["stateMachineArn"]
+    assert machine["name"] == "replicator"
+    made = stack.client("stepfunctions").describe_state_machine(
+        stateMachineArn=machine["stateMachineArn"]
+    )
+    definition = json.loads(made["definition"])
+    pieces = definition["States"]["Pieces"]
+    assert pieces["MaxConcurrency"] == 16
+    assert pieces["ToleratedFailurePercentage"] == 100
+    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:replicator"
+    for task in (pieces["ItemProcessor"]["States"]["Copy"], definition["States"]["Close"]):
+        assert task["Parameters"]["FunctionName"] == function
+        # Longer than the function may run, lest two invocations have one piece.
+        assert task["TimeoutSeconds"] > stack.properties["Replicator"]["Timeout"]
+    assert made["roleArn"] == stack.resolver.resources["StateMachineRole"]["Arn"]
+    role = stack.role_statements("FunctionRole")
+    assert is_allowed(role, "states:StartExecution", MACHINE)
+    assert not is_allowed(role, "states:StartExecution", f"{MACHINE}-of-another")
+    assert not is_allowed(role, "states:StopExecution", EXECUTION)
+    alarm = alarms(stack)["replicator-hand-over-failed"]
+    assert alarm["Dimensions"] == [{"Name": "StateMachineArn", "Value": MACHINE}]
+
+
+def test_the_state_machine_may_run_pieces_and_nothing_else(deploy):
+    stack = deploy(KmsKeyArn=KEY)
+    role, to = stack.role_statements("StateMachineRole"), f"arn:aws:s3:::{bucket(stack)}"
+    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function"
+    for action, resource, wanted in (
+        ("lambda:InvokeFunction", f"{function}:replicator", True),
+        ("lambda:InvokeFunction", f"{function}:another", False),
+        ("s3:GetObject", f"{to}/.replicator/runs/a/pieces.json", True),
+        ("s3:GetObject", f"{to}/.replicator/reports/latest.html", False),
+        ("s3:GetObject", f"{to}/database/x", False),
+        ("s3:PutObject", f"{to}/.replicator/runs/a/pieces.json", False),
+        ("s3:ListBucket", to, False),
+        ("kms:Decrypt", KEY, True),
+        ("kms:GenerateDataKey", KEY, False),
+        ("states:StartExecution", MACHINE, True),
+        ("states:StartExecution", f"{MACHINE}-of-another", False),
+        ("states:DescribeExecution", EXECUTION, True),
+        ("states:StopExecution", EXECUTION, True),
+        ("states:StopExecution", EXECUTION.replace("replicator", "another"), False),
+    ):
+        assert is_allowed(role, action, resource) == wanted, (action, resource)
+
+
+def test_a_stack_can_do_without_a_state_machine(deploy):
+    stack = deploy(HandOver="false")
+    assert variables(stack)["STATE_MACHINE_ARN"] == ""
+    assert not {"StateMachine", "StateMachineRole"} & set(stack.properties)
+    assert "replicator-hand-over-failed" not in alarms(stack)
+    assert not may(stack, "states:StartExecution", MACHINE)
 
 def test_failed_runs_are_tried_again_and_then_kept_in_the_queue(stack):
     config = stack.client("lambda").get_function_event_invoke_config(FunctionName="replicator")
@@ -380,7 +441,11 @@ def test_the_bucket_takes_a_lock_an_archive_and_a_key(deploy):
 
 
 def test_an_existing_bucket_is_used_and_left_as_it_is(deploy):
-    stack = deploy(ExistingDestinationBucket="my-company-backups", DestinationRegion="eu-west-3")
+    stack = deploy(
+        ExistingDestinationBucket="my-company-backups",
+        DestinationRegion="eu-west-3",
+        HandOver="false",
+    )
     assert "DestinationBucket" not in stack.properties
     assert "DestinationBucketPolicy" not in stack.properties
     assert variables(stack)["DESTINATION_BUCKET"] == "my-company-backups"
@@ -420,7 +485,7 @@ def alarms(stack: Stack) -> dict[str, template.Json]:
 def test_every_alarm_tells_somebody_and_is_explained(stack):
     [topic] = stack.client("sns").list_topics()["Topics"]
     explained = (ROOT / "infra/operating.md").read_text()
-    assert len(alarms(stack)) == 8
+    assert len(alarms(stack)) == 9
     for name, alarm in alarms(stack).items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic["TopicArn"]], name
         assert alarm["ActionsEnabled"], name

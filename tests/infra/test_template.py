@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import template
-from template import ROOT, TEMPLATE, refusals
+from measure import CACHE
+from template import ACCOUNT, REGION, ROOT, TEMPLATE, refusals
 
 TOOLS = Path(sys.executable).parent
+MACHINE_CALLS = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:replicator"
 GOOD = {"DatabaseBucket": "backup-my-environment-name", "NoticeEmail": "backups@example.com"}
 
 #: Read by the code, and absent from the template.
@@ -48,6 +50,18 @@ def test_sam_finds_the_template_valid():
 
 def test_cfn_lint_finds_nothing():
     assert run("cfn-lint", TEMPLATE) == ""
+
+
+def test_the_state_machine_is_valid_in_amazon_states_language(tmp_path):
+    path = tmp_path / "state-machine.json"
+    values = {"Partition": "aws", "Function": MACHINE_CALLS, "MaxConcurrency": 4}
+    path.write_text(json.dumps(template.definition(values)))
+    validator = CACHE / "infra-node/node_modules/.bin/asl-validator"
+    assert "is valid" in run(validator, "--json-path", path)
+    # It does find what is wrong.
+    path.write_text(path.read_text().replace('"Next": "Close"', '"Next": "Closed"'))
+    with pytest.raises(AssertionError, match="Closed"):
+        run(validator, "--json-path", path)
 
 
 def checkov(path: Path) -> dict[str, set[tuple[str, str]]]:
@@ -124,6 +138,14 @@ def test_every_profile_to_copy_is_accepted():
             "copies nothing from another server",
         ),
         ({"SourceEndpointUrl": "https://s3.example.com"}, "needs the vendor's keys"),
+        (
+            {"ExistingDestinationBucket": "mine", "DestinationRegion": "eu-west-3"},
+            "region and account alone",
+        ),
+        (
+            {"ExistingDestinationBucket": "mine", "DestinationBucketOwner": "111122223333"},
+            "region and account alone",
+        ),
         ({"NoticeEmail": ""}, "Somebody must hear"),
         ({"NoticeTopicArn": "arn:aws:sns:eu-west-1:111122223333:alarms"}, "Somebody must hear"),
     ],
@@ -195,7 +217,8 @@ VALUES = {
     "Architecture": (["arm64", "x86_64"], ["", "amd64"]),
     "MemorySize": (["256", "10240"], ["128", "10241"]),
     "MaxInFlight": (["1", "10000"], ["0", "10001"]),
-    "OneRunAtATime": (["true", "false"], ["1", ""]),
+    "HandOver": (["true", "false"], ["1", ""]),
+    "MaxConcurrency": (["1", "1000"], ["0", "1001", ""]),
 }
 
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::keyspace::KeyRange;
 use crate::list::{Archived, Entry};
 use crate::report::{Amount, Reason};
-use crate::{ETag, Plan, Source};
+use crate::{ETag, Plan, RunError, Source};
 
 /// Objects that failed that a checkpoint keeps, to be tried again by the next run. Of more, it
 /// keeps the number: the run after that looks at everything again.
@@ -68,6 +68,18 @@ impl Scope {
             modified_after: plan.modified_after,
             storage_class: plan.destination.storage_class.as_ref().map(ToString::to_string),
             kms_key_id: plan.destination.kms_key_id.clone(),
+        }
+    }
+
+    /// The plan of a run of this scope.
+    ///
+    /// # Errors
+    /// [`RunError::OtherSettings`] where the settings are others now.
+    pub(crate) fn narrow(&self, plan: &Plan) -> Result<Plan, RunError> {
+        let plan = Plan { prefix: self.prefix.clone(), modified_after: self.modified_after, ..plan.clone() };
+        match plan.sources.iter().find(|source| Self::of(&plan, source) == *self) {
+            Some(source) => Ok(Plan { sources: vec![source.clone()], ..plan }),
+            None => Err(RunError::OtherSettings(self.bucket.clone())),
         }
     }
 
@@ -172,6 +184,37 @@ impl Checkpoint {
         !self.ranges.is_empty() || self.objects.iter().any(|object| !object.begun)
     }
 
+    /// Whether another has the same left.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (&self.ranges, &self.objects, &self.uploads) == (&other.ranges, &other.objects, &other.uploads)
+    }
+
+    /// As long as others go on with pieces of it, any of its objects may have arrived.
+    pub(crate) fn shared(mut self) -> Self {
+        self.objects.iter_mut().for_each(|object| object.begun = true);
+        self
+    }
+
+    /// Puts together what is left of several of one scope; `None` where there are none.
+    pub(crate) fn join(pieces: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut joined = pieces.into_iter().reduce(|mut all, piece| {
+            all.since = all.since.min(piece.since);
+            all.rounds = all.rounds.max(piece.rounds);
+            all.ranges.extend(piece.ranges);
+            all.objects.extend(piece.objects);
+            all.uploads.extend(piece.uploads);
+            let Earlier { archived, failed, newest, newest_missing } = piece.earlier;
+            all.earlier.archived = all.earlier.archived.plus(archived);
+            all.earlier.failed = all.earlier.failed.plus(failed);
+            all.earlier.newest = all.earlier.newest.max(newest);
+            all.earlier.newest_missing = all.earlier.newest_missing.max(newest_missing);
+            all.strays_since = [all.strays_since, piece.strays_since].into_iter().flatten().min();
+            all
+        })?;
+        joined.ranges.sort_by(|a, b| a.after.cmp(&b.after));
+        Some(joined)
+    }
+
     /// What was written may be rubbish.
     fn is_sound(&self) -> bool {
         let in_order =
@@ -182,7 +225,6 @@ impl Checkpoint {
 
     /// Cuts it into at most so many, of about the same number of keys as far as `boundaries`,
     /// in order, tell. What was found earlier is in the first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever shares it among many"))]
     pub(crate) fn cut(self, pieces: usize, boundaries: &[String]) -> Vec<Self> {
         let ranges: Vec<_> = self.ranges.iter().flat_map(|range| split(range, boundaries)).collect();
         let pieces = pieces.min(ranges.len().max(self.objects.len())).max(1);

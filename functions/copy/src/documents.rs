@@ -16,7 +16,7 @@ use md5::{Digest, Md5};
 use crate::list::timestamp;
 use crate::report::Operation;
 use crate::s3::{Caller, Side};
-use crate::{Plan, S3Error, S3ErrorKind};
+use crate::{Plan, RunError, S3Error, S3ErrorKind};
 
 /// Reads and writes them.
 #[derive(Clone)]
@@ -48,6 +48,16 @@ pub(crate) enum Condition {
 impl Documents {
     pub(crate) fn new(plan: &Plan, caller: Caller, side: &Side) -> Self {
         Self { caller, side: side.clone(), kms_key_id: plan.destination.kms_key_id.clone() }
+    }
+
+    /// What a run says of an error that it cannot do without one.
+    pub(crate) fn failed(&self, key: &str, error: S3Error) -> RunError {
+        RunError::Document {
+            bucket: self.side.bucket.clone(),
+            key: key.to_owned(),
+            remedy: self.side.remedy(&error),
+            source: Box::new(error),
+        }
     }
 
     /// `None` where there is none.

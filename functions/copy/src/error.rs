@@ -216,6 +216,44 @@ pub enum RunError {
         /// Until then, in seconds.
         seconds: u64,
     },
+    /// An object of the replicator's own could not be read or written.
+    #[error("cannot read or write s3://{bucket}/{key}, which says what is left of a run: {remedy}")]
+    Document {
+        /// The destination.
+        bucket: String,
+        /// Its key.
+        key: String,
+        /// What to do.
+        remedy: Remedy,
+        /// What the server said.
+        source: Box<S3Error>,
+    },
+    /// There is no such piece, or run, to go on with.
+    #[error(
+        "`{0}` in the destination is no piece of a run that was handed over, or of another version of this program; the next run copies what it was about"
+    )]
+    NoPiece(String),
+    /// A piece of a run is called for again and again, and stays as it is.
+    #[error("the piece {piece} is given up: {because}; the next run goes on with it")]
+    NoHeadway {
+        /// Which.
+        piece: String,
+        /// What is known of it.
+        because: String,
+    },
+    /// A run that was handed over is no longer the one that has its source.
+    #[error("the run {run} no longer has the {source_name} source: its lease lapsed, or it was closed")]
+    LeaseLost {
+        /// The run.
+        run: String,
+        /// Its source.
+        source_name: SourceName,
+    },
+    /// A run was handed over under other settings.
+    #[error(
+        "the run of s3://{0} was handed over under other settings than there are now; the next run begins anew"
+    )]
+    OtherSettings(String),
 }
 
 impl RunError {
@@ -228,6 +266,11 @@ impl RunError {
             Self::Denied { .. } => S3ErrorKind::AccessDenied.name(),
             Self::Disorder { .. } => "ListingOutOfOrder",
             Self::HeldByAnother { .. } => HELD,
+            Self::Document { source, .. } => source.kind.name(),
+            Self::NoPiece(_) => "NoPiece",
+            Self::NoHeadway { .. } => "NoHeadway",
+            Self::LeaseLost { .. } => "LeaseLost",
+            Self::OtherSettings(_) => "OtherSettings",
         }
     }
 
@@ -235,8 +278,10 @@ impl RunError {
     #[must_use]
     pub fn statement(&self) -> Option<&Statement> {
         match self {
-            Self::List { remedy, .. } | Self::Denied { remedy, .. } => remedy.statement.as_deref(),
-            Self::Plan(_) | Self::Disorder { .. } | Self::HeldByAnother { .. } => None,
+            Self::List { remedy, .. } | Self::Denied { remedy, .. } | Self::Document { remedy, .. } => {
+                remedy.statement.as_deref()
+            }
+            _ => None,
         }
     }
 }

@@ -537,5 +537,6 @@ fn precise(pages: u64) -> f64 {
     pages as f64
 }
 
+mod cut;
 #[cfg(test)]
 mod tests;

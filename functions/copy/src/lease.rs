@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::checkpoint::{Checkpoint, OpenUpload};
+use crate::checkpoint::{Checkpoint, OpenUpload, Scope};
 use crate::documents::{Condition, Document, Documents};
 use crate::error::HELD;
 use crate::replicate::joined;
@@ -33,6 +33,9 @@ const RENEWALS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 /// What letting go may take: it lapses by itself, too.
 const RELEASE: Duration = Duration::from_secs(3);
+/// After which the lease of a run lapses that was handed over and that nobody goes on with: the
+/// longest that its pieces may all be waiting for somebody.
+const HANDED_OVER: Duration = Duration::from_secs(1_800);
 /// Times that a lease is looked at again because it changed while it was being taken.
 const ATTEMPTS: u32 = 3;
 
@@ -58,6 +61,8 @@ const VERSION: u32 = 1;
 #[serde(rename_all = "snake_case")]
 enum State {
     Held,
+    /// By all who go on with pieces of the run.
+    HandedOver,
     Released,
 }
 
@@ -66,6 +71,7 @@ enum State {
 pub(crate) struct Claim {
     documents: Documents,
     source: SourceName,
+    key: String,
     record: Record,
     lapses_after: Duration,
     /// What is left of other runs, and stays as it is.
@@ -81,6 +87,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// The same; `None` where there is no lease, or one that cannot be read.
+    pub(crate) fn all_left(&self) -> Option<Vec<Checkpoint>> {
+        let left = self.left();
+        self.record.as_ref().filter(|record| record.left.len() == left.len()).map(|_| left)
+    }
+
     /// What is left of the runs before.
     pub(crate) fn left(&self) -> Vec<Checkpoint> {
         let left = self.record.iter().flat_map(|record| &record.left);
@@ -89,7 +101,7 @@ impl Found {
 
     /// When the run before began, if it did not let go. Whoever takes it over succeeds a dead one.
     pub(crate) fn died_since(&self) -> Option<Timestamp> {
-        self.record.as_ref().filter(|record| record.state == State::Held).map(|record| record.started)
+        self.record.as_ref().filter(|record| record.state != State::Released).map(|record| record.started)
     }
 }
 
@@ -107,6 +119,7 @@ impl Claim {
     pub(crate) fn new(
         documents: Documents,
         source: SourceName,
+        key: String,
         holder: &str,
         started: Timestamp,
         lapses_after: Duration,
@@ -121,18 +134,96 @@ impl Claim {
             lapses_after_seconds: lapses_after.as_secs_f64(),
             left: Vec::new(),
         };
-        Self { documents, source, record, lapses_after, others: Vec::new() }
-    }
-
-    fn key(&self) -> String {
-        format!("{RESERVED_PREFIX}lease/{}.json", self.source)
+        Self { documents, source, key, record, lapses_after, others: Vec::new() }
     }
 
     /// The lease as it is. Writes nothing.
     pub(crate) async fn look(&self) -> Result<Found, S3Error> {
-        let document = self.documents.get(&self.key()).await?;
-        let record = document.as_ref().and_then(|document| serde_json::from_slice(&document.body).ok());
-        Ok(Found { document, record })
+        look(&self.documents, &self.key).await
+    }
+
+    /// Writes what is left, for whoever takes it first. Nobody else knows of this lease yet.
+    pub(crate) async fn leave(&self, left: &Checkpoint) -> Result<(), S3Error> {
+        match self.put(State::Released, Some(left), &Condition::Absent).await {
+            // It was written before, and the answer was lost.
+            Err(error) if !is_refused_condition(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The source's lease while a run has it that was handed over; and its ETag.
+    ///
+    /// # Errors
+    /// [`RunError::LeaseLost`] where that run no longer has it.
+    pub(crate) async fn handed_over(
+        documents: Documents,
+        source: SourceName,
+        run: &str,
+    ) -> Result<(Self, String), RunError> {
+        let key = key(source);
+        let found = look(&documents, &key).await.map_err(|error| documents.failed(&key, error))?;
+        let others = found.left();
+        let Found { document: Some(document), record: Some(record) } = found else {
+            return Err(RunError::LeaseLost { run: run.to_owned(), source_name: source });
+        };
+        if record.run != run || record.state != State::HandedOver {
+            return Err(RunError::LeaseLost { run: run.to_owned(), source_name: source });
+        }
+        let claim = Self { documents, source, key, record, lapses_after: HANDED_OVER, others };
+        Ok((claim, document.etag))
+    }
+
+    /// Renews it while `work` goes on, which `halt` ends if it is lost.
+    ///
+    /// # Errors
+    /// [`RunError::LeaseLost`] where it is lost before.
+    pub(crate) async fn renewed_during<T>(
+        &self,
+        mut etag: String,
+        halt: &Halt,
+        work: impl Future<Output = T>,
+    ) -> Result<T, RunError> {
+        let mut renewed = self.rewrite(State::HandedOver, None, &mut etag).await;
+        if let Err(lost) = renewed {
+            return Err(self.lost(lost));
+        }
+        let mut work = Box::pin(work);
+        loop {
+            tokio::select! {
+                output = &mut work => return Ok(output),
+                () = tokio::time::sleep(self.lapses_after / RENEWALS) => {}
+            }
+            renewed = self.rewrite(State::HandedOver, None, &mut etag).await;
+            match renewed {
+                Ok(()) => {}
+                Err(Lost::Unreachable(error)) => {
+                    tracing::warn!(source = %self.source, %error, "the lease is not renewed yet");
+                }
+                Err(Lost::To(_)) => {
+                    halt.cancel();
+                    return Ok(work.await);
+                }
+            }
+        }
+    }
+
+    /// Lets go of a lease that was handed over. `left` takes the place of what was left of its
+    /// scope.
+    pub(crate) async fn close(
+        mut self,
+        mut etag: String,
+        scope: &Scope,
+        left: Option<&Checkpoint>,
+    ) -> Result<(), RunError> {
+        self.others.retain(|other| other.scope != *scope);
+        self.rewrite(State::Released, left, &mut etag).await.map_err(|lost| self.lost(lost))
+    }
+
+    fn lost(&self, lost: Lost) -> RunError {
+        match lost {
+            Lost::To(_) => RunError::LeaseLost { run: self.record.run.clone(), source_name: self.source },
+            Lost::Unreachable(error) => self.documents.failed(&self.key, error),
+        }
     }
 
     /// Takes the lease that was found, unless another run has it, and writes what would be left
@@ -211,7 +302,7 @@ impl Claim {
     fn without(&self, error: &S3Error) -> Answer {
         tracing::warn!(
             source = %self.source,
-            key = self.key(),
+            key = self.key,
             %error,
             "no lease can be had: nothing keeps another run from doing the same work at the same time"
         );
@@ -227,7 +318,7 @@ impl Claim {
         let left = self.others.iter().chain(own).filter_map(|left| serde_json::to_value(left).ok());
         let record = Record { state, left: left.collect(), ..self.record.clone() };
         let body = serde_json::to_vec(&record).unwrap_or_default();
-        self.documents.put(&self.key(), body, condition).await
+        self.documents.put(&self.key, body, condition).await
     }
 
     /// Writes over what this run wrote before, whose ETag is `etag`.
@@ -246,7 +337,8 @@ impl Claim {
             match self.look().await {
                 Ok(Found { document: None, .. }) => condition = Condition::Absent,
                 Ok(Found { document: Some(document), record: Some(record) }) => {
-                    if record.run != self.record.run {
+                    let is_over = record.state == State::Released && state != State::Released;
+                    if record.run != self.record.run || is_over {
                         return Err(Lost::To(record.holder));
                     }
                     condition = Condition::Is(document.etag);
@@ -307,6 +399,17 @@ fn silent(within: Duration) -> S3Error {
     S3Error { kind: S3ErrorKind::TimedOut, code, ..changing() }
 }
 
+/// Where a source's lease is.
+pub(crate) fn key(source: SourceName) -> String {
+    format!("{RESERVED_PREFIX}lease/{source}.json")
+}
+
+pub(crate) async fn look(documents: &Documents, key: &str) -> Result<Found, S3Error> {
+    let document = documents.get(key).await?;
+    let record = document.as_ref().and_then(|document| serde_json::from_slice(&document.body).ok());
+    Ok(Found { document, record })
+}
+
 /// When a lease lapses, by the server's clock.
 fn lapses(record: &Record, document: &Document) -> Timestamp {
     let after = SignedDuration::try_from_secs_f64(record.lapses_after_seconds).unwrap_or_default();
@@ -315,6 +418,7 @@ fn lapses(record: &Record, document: &Document) -> Timestamp {
 
 /// A lease that is held, and renewed by a task of its own until it is released or lost.
 pub(crate) struct Lease {
+    run: String,
     /// What is left as it is now. Dropped to end the task.
     pub(crate) journal: watch::Sender<Checkpoint>,
     keeper: JoinHandle<Kept>,
@@ -339,6 +443,7 @@ pub(crate) struct Ended {
 
 impl Lease {
     fn keep(claim: Claim, etag: String, own: Checkpoint, asked: Instant, halt: Halt) -> Self {
+        let run = claim.record.run.clone();
         let mut kept = Kept { claim, etag, uploads: own.uploads.clone(), lost: None };
         let (journal, left) = watch::channel(own);
         let keeper = tokio::spawn(async move {
@@ -348,7 +453,24 @@ impl Lease {
             }
             kept
         });
-        Self { journal, keeper }
+        Self { run, journal, keeper }
+    }
+
+    /// The name of the run that has it.
+    pub(crate) fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Leaves it to those who go on with the run, each of whom renews it. If none does any more,
+    /// `left` is what the next run goes on with. Answers how it was lost, if it was.
+    pub(crate) async fn hand_over(self, left: &Checkpoint) -> Option<Lost> {
+        drop(self.journal);
+        let Kept { mut claim, mut etag, lost, .. } = joined(self.keeper.await);
+        if lost.is_some() {
+            return lost;
+        }
+        claim.record.lapses_after_seconds = HANDED_OVER.as_secs_f64();
+        claim.rewrite(State::HandedOver, Some(left), &mut etag).await.err()
     }
 
     /// Lets go of it, for the next run to take it at once, and says what is left.

@@ -24,6 +24,17 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// Goes on with `remains`, whatever they are; `None` where there are none.
+    pub(crate) fn of_piece(scope: Scope, started: Timestamp, remains: &mut Remains) -> Option<Self> {
+        let own = remains.own.take()?;
+        let mut ledger = Self::new(scope, started, remains);
+        let strays_since = [own.strays_since, ledger.begin.strays_since].into_iter().flatten().min();
+        ledger.carried = own.objects.iter().cloned().collect();
+        ledger.earlier = own.earlier.clone();
+        ledger.begin = Checkpoint { objects: Vec::new(), strays_since, ..own };
+        Some(ledger)
+    }
+
     /// Goes on with `remains`, or begins with everything.
     pub(crate) fn new(scope: Scope, started: Timestamp, remains: &mut Remains) -> Self {
         let mut begin = Checkpoint::new(scope, started);

@@ -43,6 +43,10 @@ pub struct Plan {
     pub attempt_timeout: Duration,
     /// Who runs it, for people: said to whoever finds this run at work.
     pub holder: String,
+    /// Whether somebody goes on with the [pieces](crate::pieces) of what it has no time for.
+    pub hands_over: bool,
+    /// The key of the lease to take instead of the source's: of a piece of a run.
+    pub piece: Option<String>,
     /// How long a run that is not heard of keeps others from its sources: 60 s. It is heard of
     /// three times as often.
     pub lease: Duration,
@@ -162,6 +166,8 @@ impl Plan {
             max_streams: max_streams(settings.memory_limit_mib.as_deref())?,
             attempt_timeout: Duration::from_secs(30),
             holder: format!("process {}", std::process::id()),
+            hands_over: false,
+            piece: None,
             lease: Duration::from_secs(60),
         };
         for source in &plan.sources {

@@ -22,9 +22,9 @@ use crate::keyspace::RangeId;
 use crate::lease::{Answer, Claim, Ended, Found, Lease};
 use crate::ledger::Ledger;
 use crate::list::{Entry, Listing};
-use crate::report::{Failure, Fate, Outcome, Reason, Report, Tally, close};
+use crate::report::{Failure, Fate, Outcome, Reason, Report, Tally, close, status};
 use crate::s3::{Caller, Clients, Side};
-use crate::{Halt, Plan, RunError, S3ErrorKind, Source, Transfer};
+use crate::{Halt, Plan, RunError, S3ErrorKind, Source, SourceName, Transfer, lease, pieces};
 
 /// Is told what a run does, while it does it. Called from many tasks; must not block.
 pub trait Observer: Send + Sync {
@@ -82,7 +82,8 @@ async fn run(
     let opened = plan.sources.iter().map(async |source| {
         let caller = caller.part();
         let documents = Documents::new(plan, caller.aside(), &to);
-        let claim = Claim::new(documents, source.name, &plan.holder, started, plan.lease);
+        let key = plan.piece.clone().unwrap_or_else(|| lease::key(source.name));
+        let claim = Claim::new(documents, source.name, key, &plan.holder, started, plan.lease);
         let found = match plan.dry_run {
             true => Ok(Found::default()),
             false => claim.look().await,
@@ -92,7 +93,12 @@ async fn run(
             Ok(found) => Remains::of(found.left(), found.died_since(), &scope),
             Err(_) => Remains::default(),
         };
-        let ledger = Ledger::new(scope, started, &mut remains);
+        let ledger = match &plan.piece {
+            None => Ledger::new(scope, started, &mut remains),
+            // All of the source is not its.
+            Some(piece) => Ledger::of_piece(scope, started, &mut remains)
+                .ok_or_else(|| RunError::NoPiece(piece.clone()))?,
+        };
         let ranges = ledger.ranges().to_vec();
         let after = ranges.first().map_or("", |range| &range.after);
         let (from, destination) = tokio::join!(
@@ -116,16 +122,20 @@ async fn run(
     let opened: Vec<_> = join_all(opened).await.into_iter().collect::<Result<_, RunError>>()?;
     let tallies = join_all(opened.into_iter().map(async |(run, claim, found, remains)| {
         if plan.dry_run {
-            return (run.finish(None).await, None);
+            return (run.finish(None).await, (None, None));
         }
         let Remains { others, dropped, .. } = remains;
         match claim.take(found, run.ledger.unbegun(), others, &run.job.caller.halt).await {
-            Answer::Taken(lease) => (run.finish_under(lease, dropped).await, None),
-            Answer::Without => (run.finish(None).await, None),
-            Answer::Held(error) => (run.not_begun(&error), Some(error)),
+            Answer::Taken(lease) => {
+                let (tally, goes_on) = run.finish_under(lease, dropped).await;
+                (tally, (None, goes_on))
+            }
+            Answer::Without => (run.finish(None).await, (None, None)),
+            Answer::Held(error) => (run.not_begun(&error), (Some(error), None)),
         }
     }));
-    let (tallies, held): (Vec<_>, Vec<_>) = tallies.await.into_iter().unzip();
+    let (tallies, others): (Vec<_>, Vec<_>) = tallies.await.into_iter().unzip();
+    let (held, goes_on): (Vec<_>, Vec<_>) = others.into_iter().unzip();
     if held.iter().all(Option::is_some)
         && let Some(held) = held.into_iter().flatten().next()
     {
@@ -133,12 +143,55 @@ async fn run(
     }
 
     let seconds = clock.elapsed().as_secs_f64();
-    let report = close(tallies, &caller.requests, plan.dry_run, started, seconds);
+    let mut report = close(tallies, &caller.requests, plan.dry_run, started, seconds);
+    for (at, goes_on) in goes_on.into_iter().enumerate() {
+        if let Some(goes_on) = goes_on {
+            goes_on.hand_over(&mut report, at).await;
+        }
+    }
     match refusal(&report) {
         Some(refusal) => {
             Err(RunError::Denied { message: refusal.message.clone(), remedy: refusal.remedy.clone() })
         }
         None => Ok(report),
+    }
+}
+
+/// What a run had no time for, and the lease that it still has.
+struct GoesOn {
+    documents: Documents,
+    source: SourceName,
+    lease: Lease,
+    left: Checkpoint,
+    /// Where its ranges may be cut.
+    cuts: Vec<String>,
+}
+
+impl GoesOn {
+    /// Leaves it to others in pieces, or, where these cannot be written, to the next run.
+    async fn hand_over(self, report: &mut Report, at: usize) {
+        let Self { documents, source, lease, left, cuts } = self;
+        let mut base = Report { sources: vec![report.sources[at].clone()], ..report.clone() };
+        // They are told once, by this run if it has anything else to tell.
+        if report.sources.len() > 1 {
+            base.requests.clear();
+        }
+        let pieces = left.clone().cut(pieces::MOST, &cuts);
+        let lost = match pieces::write(&documents, lease.run(), source, pieces, base).await {
+            Ok(over) => {
+                let lost = lease.hand_over(&left.shared()).await;
+                report.sources[at].handed_over = Some(over).filter(|_| lost.is_none());
+                lost
+            }
+            Err(error) => {
+                tracing::warn!(%source, %error, "not handed over, and left to the next run");
+                lease.release(Some(left)).await.lost
+            }
+        };
+        if let Some(lost) = lost {
+            report.sources[at].error.get_or_insert(lost.failure());
+            report.status = status(&report.sources);
+        }
     }
 }
 
@@ -219,7 +272,7 @@ const AT_ONCE: usize = 1_000;
 
 impl SourceRun<'_> {
     /// Runs while nobody else takes the source over, and leaves what is left to the next run.
-    async fn finish_under(mut self, lease: Lease, dropped: Vec<Checkpoint>) -> Tally {
+    async fn finish_under(mut self, lease: Lease, dropped: Vec<Checkpoint>) -> (Tally, Option<GoesOn>) {
         let (left, strays_since) = self.ledger.uploads();
         self.job.uploads.keep(left, strays_since);
         let useless = dropped.iter().flat_map(|dropped| {
@@ -236,12 +289,20 @@ impl SourceRun<'_> {
             // Their objects are gone, or were copied another way.
             self.abort(&[]).await;
         }
+        if let Some(left) =
+            left.as_ref().filter(|_| self.plan.hands_over && self.tally.report.error.is_none())
+        {
+            let cuts = self.join.keyspace().cuts(&left.ranges, pieces::MOST);
+            let documents = Documents::new(self.plan, self.job.caller.aside(), &self.job.destination);
+            let goes_on = GoesOn { documents, source: self.job.name, lease, left: left.clone(), cuts };
+            return (self.close(), Some(goes_on));
+        }
         let Ended { lost, uploads } = lease.release(left).await;
         self.abort(&uploads).await;
         if let Some(lost) = lost {
             self.tally.report.error.get_or_insert(lost.failure());
         }
-        self.close()
+        (self.close(), None)
     }
 
     /// Aborts the uploads that are open, but for those that the next run knows of.

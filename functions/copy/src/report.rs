@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::HELD;
+use crate::pieces::HandedOver;
 use crate::{Remedy, SourceName};
 
 /// Failures named in a report; the log names all.
 pub(crate) const KEPT_FAILURES: usize = 1_000;
 
 /// Requests a run sends, by their names in S3's API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "S3's own names")]
 pub enum Operation {
     ListObjectsV2,
@@ -130,7 +131,7 @@ impl Requests {
 }
 
 /// Which way the bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Route {
     /// S3 copies: CopyObject and UploadPartCopy. One principal reads and writes.
@@ -169,7 +170,7 @@ impl fmt::Display for Reason {
 }
 
 /// Something of an object besides its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Property {
     /// Its tags, or some it may have.
@@ -191,7 +192,7 @@ impl fmt::Display for Property {
 }
 
 /// Something that an object was copied without.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lack {
     /// What.
     pub property: Property,
@@ -200,7 +201,7 @@ pub struct Lack {
 }
 
 /// What proved that a copy is the object that was listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifiedBy {
     /// The destination's ETag equals the source's.
@@ -263,7 +264,7 @@ pub enum Fate {
 }
 
 /// Why an object was not copied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The stable name of the kind of error.
     pub error: String,
@@ -312,7 +313,7 @@ pub enum Status {
 }
 
 /// What a run did to one source.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceReport {
     /// Which source.
     pub source: SourceName,
@@ -339,7 +340,7 @@ pub struct SourceReport {
     /// Of these, by what proved them; empty in a dry run.
     pub verified_by: BTreeMap<VerifiedBy, u64>,
     /// Of these, by what they were copied without.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub copied_without: BTreeMap<Property, u64>,
     /// Not copied for an error.
     pub failed: Amount,
@@ -370,18 +371,21 @@ pub struct SourceReport {
     /// Why the rest of the source was given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// Who goes on with the rest, or went on with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handed_over: Option<HandedOver>,
     /// The first failures; `failed` counts all.
     pub failures: Vec<FailedObject>,
     /// The first objects that were copied without something; `copied_without` counts all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacking: Vec<LackingObject>,
     /// The first archived objects; `archived` counts all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub archived_objects: Vec<ArchivedObject>,
 }
 
 /// An object that was copied without something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LackingObject {
     /// Its key at the source.
     pub key: String,
@@ -390,7 +394,7 @@ pub struct LackingObject {
 }
 
 /// An object that cannot be read before it is restored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchivedObject {
     /// Its key at the source.
     pub key: String,
@@ -400,7 +404,7 @@ pub struct ArchivedObject {
 }
 
 /// How an archived object can be had.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive {
     /// Whether a restore was asked for already, and is not done yet.
     pub restoring: bool,
@@ -410,7 +414,7 @@ pub struct Archive {
 }
 
 /// The runs that another one went on with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resumed {
     /// When the first of them began.
     pub since: Timestamp,
@@ -426,8 +430,16 @@ pub struct Resumed {
     pub failed: Amount,
 }
 
+impl SourceReport {
+    /// Whether others are at work on what is left of it.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.stopped_after.is_some() && self.handed_over.as_ref().is_some_and(|over| over.left.is_empty())
+    }
+}
+
 /// An object that was not copied, and why.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailedObject {
     /// Its key at the source.
     pub key: String,
@@ -437,7 +449,7 @@ pub struct FailedObject {
 }
 
 /// What a run did.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// How it ended.
     pub status: Status,
@@ -454,7 +466,7 @@ pub struct Report {
     /// What they cost in USD, at us-east-1's prices.
     pub cost_usd: f64,
     /// The requests that the copies of a dry run would take, if none must be tried again.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub forecast: BTreeMap<Operation, u64>,
     /// What those would cost in USD.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -525,6 +537,7 @@ impl Tally {
                 resumed: None,
                 stopped_after: None,
                 error: None,
+                handed_over: None,
                 failures: Vec::new(),
                 lacking: Vec::new(),
                 archived_objects: Vec::new(),
@@ -587,6 +600,26 @@ impl Tally {
     }
 }
 
+/// How a run ended, by what it did to its sources.
+pub(crate) fn status(sources: &[SourceReport]) -> Status {
+    let stopped = |source: &SourceReport| source.stopped_after.is_some() || source.interrupted.objects > 0;
+    let missing = |source: &SourceReport| {
+        let earlier = source.resumed.as_ref().map(|resumed| resumed.archived.plus(resumed.failed));
+        source.failed.plus(source.archived).plus(earlier.unwrap_or_default()).objects > 0
+    };
+    // Another run is at work: nothing is wrong, but this one is not the one that tells.
+    let failed = |source: &SourceReport| source.error.as_ref().is_some_and(|error| error.error != HELD);
+    if sources.iter().any(failed) {
+        Status::Failed
+    } else if sources.iter().any(stopped) {
+        Status::Stopped
+    } else if sources.iter().any(missing) {
+        Status::ObjectsMissing
+    } else {
+        Status::Complete
+    }
+}
+
 /// Closes the books.
 pub(crate) fn close(
     tallies: Vec<Tally>,
@@ -603,25 +636,9 @@ pub(crate) fn close(
         }
         sources.push(tally.report);
     }
-    let stopped = |source: &SourceReport| source.stopped_after.is_some() || source.interrupted.objects > 0;
-    let missing = |source: &SourceReport| {
-        let earlier = source.resumed.as_ref().map(|resumed| resumed.archived.plus(resumed.failed));
-        source.failed.plus(source.archived).plus(earlier.unwrap_or_default()).objects > 0
-    };
-    // Another run is at work: nothing is wrong, but this one is not the one that tells.
-    let failed = |source: &SourceReport| source.error.as_ref().is_some_and(|error| error.error != HELD);
-    let status = if sources.iter().any(failed) {
-        Status::Failed
-    } else if sources.iter().any(stopped) {
-        Status::Stopped
-    } else if sources.iter().any(missing) {
-        Status::ObjectsMissing
-    } else {
-        Status::Complete
-    };
     let requests = requests.snapshot();
     Report {
-        status,
+        status: status(&sources),
         dry_run,
         started,
         seconds,

@@ -7,11 +7,11 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A statement that allows what is missing, as the policies of identities, buckets and keys
 /// take it. `Display` is JSON on several lines, to be pasted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Statement {
     effect: Effect,
@@ -25,12 +25,12 @@ pub struct Statement {
     policy: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Effect {
     Allow,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Principal {
     #[serde(rename = "AWS")]
     aws: String,
@@ -75,7 +75,7 @@ impl fmt::Display for Statement {
 }
 
 /// What to do about an error.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remedy {
     /// In words.
     #[serde(rename = "remedy")]

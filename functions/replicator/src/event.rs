@@ -1,4 +1,4 @@
-//! From an event to a [`Request`].
+//! From an event to a [`Request`], or to a step of the state machine.
 //!
 //! An event comes as it stands (a person, EventBridge Scheduler) or inside an EventBridge
 //! event: a rule's "Scheduled Event" has an empty `detail`, a custom event's `detail` is
@@ -7,7 +7,48 @@
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use bucket_copy::{PlanError, Request};
+use serde::Deserialize;
 use serde_json::Value;
+
+/// What a function is invoked for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A run.
+    Run(Request),
+    /// `{"piece": "RUN/NUMBER"}`: one piece of a run that was handed over. The state machine's.
+    Piece(String),
+    /// `{"close": "RUN"}`: the end of that run. The state machine's.
+    Close(String),
+}
+
+/// What is in an event of the state machine.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum Step {
+    Piece(String),
+    Close(String),
+}
+
+/// Reads an event.
+///
+/// # Errors
+/// [`PlanError::Event`] for what is neither a request nor a step.
+pub fn read(event: Value) -> Result<Event, PlanError> {
+    if event.get("piece").or(event.get("close")).is_none() {
+        return request(event).map(Event::Run);
+    }
+    let unread = |why: &str| PlanError::Event(format!("`piece` and `close` are the state machine's, {why}"));
+    let is_run =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_number = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+    match serde_json::from_value(event).map_err(|_| unread("and stand alone"))? {
+        Step::Close(run) if is_run(&run) => Ok(Event::Close(run)),
+        Step::Piece(piece) if piece.split_once('/').is_some_and(|(run, n)| is_run(run) && is_number(n)) => {
+            Ok(Event::Piece(piece))
+        }
+        _ => Err(unread("and name a run, or a run and a number")),
+    }
+}
 
 /// Reads an event's JSON text; an empty one asks for everything.
 ///
@@ -39,6 +80,8 @@ pub fn request(event: Value) -> Result<Request, PlanError> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -60,6 +103,28 @@ mod tests {
         for everything in [scheduled, &by_scheduler, "{}", "", "null"] {
             assert_eq!(parse(everything), Ok(Request::default()), "{everything}");
         }
+    }
+
+    #[test]
+    fn a_step_of_the_state_machine_stands_alone_and_names_a_run() {
+        let run = "20261121T030000Z-00c0ffee";
+        let piece = format!("{run}/12");
+        assert_eq!(read(json!({ "piece": piece })), Ok(Event::Piece(piece.clone())));
+        assert_eq!(read(json!({ "close": run })), Ok(Event::Close(run.to_owned())));
+        assert_eq!(read(json!({ "dry_run": false })), Ok(Event::Run(Request::default())));
+        for event in [
+            json!({ "piece": piece, "dry_run": true }),
+            json!({ "piece": piece, "close": run }),
+            json!({ "piece": run }),
+            json!({ "piece": format!("../{run}/1") }),
+            json!({ "close": "../lease" }),
+            json!({ "close": "" }),
+            json!({ "close": 7 }),
+        ] {
+            let error = read(event.clone()).expect_err("no step").to_string();
+            assert!(error.contains("`piece` and `close` are the state machine's"), "{event}: {error}");
+        }
+        assert!(request(json!({ "piece": piece })).is_err(), "a command has no pieces");
     }
 
     #[test]

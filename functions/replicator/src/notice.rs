@@ -40,6 +40,13 @@ pub(crate) fn about(report: &Report, summary: &str) -> Option<Notice> {
         if let Some(key) = &source.stopped_after {
             let _ = writeln!(body, "  stopped after {key:?}; the next run goes on");
         }
+        for piece in source.handed_over.iter().flat_map(|over| &over.left).take(NAMED) {
+            let _ = writeln!(
+                body,
+                "  not done: keys after {:?} (piece {}): {}",
+                piece.after, piece.piece, piece.because
+            );
+        }
         for object in source.failures.iter().take(NAMED) {
             let failure = &object.failure;
             let _ = write!(

@@ -261,3 +261,45 @@ fn what_is_done_ends_with_the_first_key_that_waits_or_was_not_looked_at() {
     keyspace.admitted(second, Some("n"));
     assert_eq!((keyspace.done_up_to(), keyspace.ranges.len()), ("n", 1));
 }
+
+/// Of many shapes, and with as little seen of them as a run that has hardly begun has.
+#[test]
+fn what_is_left_is_cut_into_pieces_of_which_none_holds_nearly_all() {
+    for (name, keys) in shapes(30_000) {
+        let buckets = Buckets { sides: [keys.clone(), Vec::new()], page: 100 };
+        let mut listing = Listing::new(&buckets);
+        for _ in 0..40 {
+            listing.fetch(0);
+            while listing.open.len() < 8
+                && listing.requests > 6
+                && let Some(split) = listing.keyspace.split()
+            {
+                listing.take(split);
+            }
+        }
+        let open = listing.keyspace.ranges.iter().filter(|range| !range.listed);
+        let left: Vec<_> = open
+            .map(|range| KeyRange { after: range.reached().to_owned(), up_to: range.keys.up_to.clone() })
+            .collect();
+        let count = |ranges: &[KeyRange]| -> Vec<usize> {
+            let holds = |range: &KeyRange, key: &String| *key > range.after && !range.is_beyond(key);
+            ranges.iter().map(|range| keys.iter().filter(|key| holds(range, key)).count()).collect()
+        };
+        let cuts = listing.keyspace.cuts(&left, 64);
+        assert!(cuts.is_sorted_by(|a, b| a < b) && cuts.len() + left.len() <= 64, "{name}: {cuts:?}");
+        let mut pieces = Vec::new();
+        for mut range in left {
+            for key in &cuts {
+                if *key > range.after && range.up_to.as_ref().is_none_or(|up_to| key < up_to) {
+                    let after = std::mem::replace(&mut range.after, key.clone());
+                    pieces.push(KeyRange { after, up_to: Some(key.clone()) });
+                }
+            }
+            pieces.push(range);
+        }
+        let sizes = count(&pieces);
+        let largest = sizes.iter().max().copied().unwrap_or_default();
+        let filled = sizes.iter().filter(|size| **size > 0).count();
+        assert!(largest <= 15_000 && filled >= 6, "{name}: {sizes:?}");
+    }
+}

@@ -39,6 +39,7 @@ fn source(name: SourceName, bucket: &str) -> SourceReport {
         resumed: None,
         stopped_after: None,
         error: None,
+        handed_over: None,
         failures: Vec::new(),
         lacking: Vec::new(),
         archived_objects: Vec::new(),

@@ -25,6 +25,8 @@ pub(crate) struct Fixture {
     pub(crate) lease: Duration,
     /// Who runs it.
     pub(crate) holder: &'static str,
+    /// Whether others go on with what it has no time for.
+    pub(crate) hands_over: bool,
     /// The customer's own keys.
     pub(crate) keys: (&'static str, &'static str),
 }
@@ -54,6 +56,7 @@ impl Fixture {
             patience: Duration::from_secs(30),
             lease: Duration::from_secs(60),
             holder: "the tests",
+            hands_over: false,
             keys,
         }
     }
@@ -82,11 +85,18 @@ impl Fixture {
         halt: &Halt,
         observer: Arc<dyn Observer>,
     ) -> Result<Report, RunError> {
-        let mut plan = Plan::new(&self.settings, &self.request).expect("a valid plan");
-        plan.attempt_timeout = patience;
-        plan.lease = self.lease;
-        plan.holder = self.holder.into();
+        let plan = Plan { attempt_timeout: patience, ..self.plan() };
         replicate(&plan, &self.clients(), halt, observer).await
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        Plan {
+            attempt_timeout: self.patience,
+            lease: self.lease,
+            holder: self.holder.into(),
+            hands_over: self.hands_over,
+            ..Plan::new(&self.settings, &self.request).expect("a valid plan")
+        }
     }
 
     /// A verification to its end.

@@ -11,6 +11,7 @@ mod leases;
 mod listing;
 mod model;
 mod multipart;
+mod pieces;
 mod reports;
 mod requests;
 mod resumes;
