@@ -480,6 +480,14 @@ impl Report {
         self.sources.iter().map(of).fold(Amount::default(), Amount::plus)
     }
 
+    /// The same without the sources that others are at work on.
+    #[must_use]
+    pub fn ended(mut self) -> Self {
+        self.sources.retain(|source| !source.goes_on());
+        self.status = status(&self.sources);
+        self
+    }
+
     /// The same with 20 failures a source at the most: a Lambda's answer and a log line are
     /// bounded.
     #[must_use]

@@ -112,8 +112,7 @@ impl Function {
             report => self.start(plan, clients, report?).await?,
         };
         // What goes on is told when it is closed.
-        let mut told = report.clone();
-        told.sources.retain(|source| !source.goes_on());
+        let told = report.clone().ended();
         let summary = match told.sources.is_empty() {
             true => summary(&report),
             false => self.tell(plan, clients, &told, end, name).await,
