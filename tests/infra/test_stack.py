@@ -202,6 +202,7 @@ FOR_PEOPLE = {
     "s3:GetBucketVersioning",
     "s3:GetBucketObjectLockConfiguration",
     "s3:GetEncryptionConfiguration",
+    "s3:ListBucketVersions",
 }
 
 
