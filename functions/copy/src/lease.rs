@@ -183,8 +183,8 @@ impl Claim {
         halt: &Halt,
         work: impl Future<Output = T>,
     ) -> Result<T, RunError> {
-        let mut renewed = self.rewrite(State::HandedOver, None, &mut etag).await;
-        if let Err(lost) = renewed {
+        let renewed = self.rewrite(State::HandedOver, None, &mut etag).await;
+        if let Err(lost @ Lost::To(_)) = renewed {
             return Err(self.lost(lost));
         }
         let mut work = Box::pin(work);
@@ -193,11 +193,11 @@ impl Claim {
                 output = &mut work => return Ok(output),
                 () = tokio::time::sleep(self.lapses_after / RENEWALS) => {}
             }
-            renewed = self.rewrite(State::HandedOver, None, &mut etag).await;
-            match renewed {
+            match self.rewrite(State::HandedOver, None, &mut etag).await {
                 Ok(()) => {}
+                // Or many others renewed it at this moment, which does as well.
                 Err(Lost::Unreachable(error)) => {
-                    tracing::warn!(source = %self.source, %error, "the lease is not renewed yet");
+                    tracing::debug!(source = %self.source, %error, "the lease is not renewed by this run");
                 }
                 Err(Lost::To(_)) => {
                     halt.cancel();
