@@ -88,7 +88,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn a_signal_ends_a_run_within_seconds_with_its_report_and_no_upload_left_open() {
+fn a_signal_ends_a_run_within_seconds_with_its_report_and_leaves_its_upload_to_the_next() {
     for signal in [Signal::TERM, Signal::INT] {
         let world = slow_world();
         let mut run = start(&world);
@@ -96,7 +96,7 @@ fn a_signal_ends_a_run_within_seconds_with_its_report_and_no_upload_left_open() 
         let (status, took) = run.end();
         assert_eq!(status.code(), Some(1), "{signal:?}");
         assert!(took < Duration::from_secs(10), "{signal:?} took {took:?}");
-        assert_eq!(world.state().open_uploads(CUSTOMER), []);
+        assert_eq!(world.state().open_uploads(CUSTOMER).len(), 1);
         assert_eq!(world.copies().len(), 3, "what was finished stays");
         assert_contains(&run.stdout(), &["interrupted  1", "3 new", "Stopped: run again to go on"]);
     }
@@ -116,10 +116,11 @@ fn a_stopped_run_is_finished_by_the_next() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let world = slow_world();
-    world.sim.add_fault(Fault::rate("AbortMultipartUpload", FaultKind::Hang, 1.0));
     let mut run = start(&world);
+    let written = world.sim.counters().get("PutObject");
+    world.sim.add_fault(Fault::rate("PutObject", FaultKind::Hang, 1.0));
     run.signal(Signal::INT);
-    until("the upload is being aborted", || world.sim.counters().get("AbortMultipartUpload") == 1);
+    until("what is left is being written", || world.sim.counters().get("PutObject") > written);
     run.signal(Signal::INT);
     let (status, took) = run.end();
     assert_eq!(status.code(), Some(1));

@@ -54,7 +54,7 @@ impl Fixture {
             settings,
             request: Request::default(),
             patience: Duration::from_secs(30),
-            lease: Duration::from_secs(60),
+            lease: Duration::from_secs(600),
             holder: "the tests",
             hands_over: false,
             keys,
