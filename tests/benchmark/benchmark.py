@@ -1,4 +1,4 @@
-"""Measures local-runner beside its peers on s3-sim, a server with S3's latencies.
+"""Measures local-runner beside its peers on s3-sim, a server with S3's latencies, and on MinIO.
 
 Every round runs each program once, so that what else the machine does falls on all of them;
 each gets a destination of its own. A case is an entry of CASES.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +24,19 @@ from statistics import median
 
 import downloads
 from measure import Argv, Failure, Usage, release_binary, run, server
-from streaming import measure_streams
-from tools import LOCAL_RUNNER, RCLONE_COPY, S5CMD_CP, S5CMD_SYNC, Job, Tool
+from streaming import measure_streams, minio
+from tools import (
+    ACCESS_KEY,
+    AWS_SYNC,
+    LOCAL_RUNNER,
+    MC_MIRROR,
+    RCLONE_COPY,
+    S5CMD_CP,
+    S5CMD_SYNC,
+    SECRET_KEY,
+    Job,
+    Tool,
+)
 
 #: Milliseconds that S3 itself takes, roughly, from within its region.
 LATENCY = {"list": 80, "copy": 40, "head": 15}
@@ -43,18 +56,26 @@ class Case:
     keys: str = "pattern=sequential,count={objects},size=4096"
     #: Whether the destination has all of it already.
     copied_before: bool = False
+    #: Whether MinIO is the server, whose answers take as long as they take.
+    on_minio: bool = False
 
 
 CASES = {
     "small-copies": Case(
         "{objects:,} objects of 4 KiB into an empty bucket",
         20_000,
-        [S5CMD_CP, LOCAL_RUNNER, RCLONE_COPY],
+        [S5CMD_CP, LOCAL_RUNNER, RCLONE_COPY, MC_MIRROR, AWS_SYNC],
+    ),
+    "minio": Case(
+        "{objects:,} objects of 4 KiB into an empty bucket, on MinIO",
+        5_000,
+        [S5CMD_CP, LOCAL_RUNNER, RCLONE_COPY, MC_MIRROR, AWS_SYNC],
+        on_minio=True,
     ),
     "nothing-to-do": Case(
         "{objects:,} objects on each side, nothing to do",
         300_000,
-        [S5CMD_SYNC, LOCAL_RUNNER, RCLONE_COPY],
+        [S5CMD_SYNC, LOCAL_RUNNER, RCLONE_COPY, MC_MIRROR, AWS_SYNC],
         copied_before=True,
     ),
     # Its peers take minutes and gigabytes. With `--objects 1000000` beside it, memory shows flat.
@@ -106,11 +127,33 @@ def s3_sim(case: Case, objects: int, destinations: list[str]) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def measure(tool: Tool, job: Job) -> Measurement:
-    ask("POST", f"{job.endpoint}/_sim/reset")
+@contextmanager
+def filled_minio(objects: int, destinations: list[str]) -> Iterator[str]:
+    """A MinIO with a source of so many objects; yields its address."""
+    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
+    try:
+        with minio(ACCESS_KEY, folder, SECRET_KEY) as one:
+            client = one.client()
+            for bucket in ["source", *destinations]:
+                client.create_bucket(Bucket=bucket)
+            with ThreadPoolExecutor(8) as threads:
+                put = lambda number: client.put_object(
+                    Bucket="source", Key=f"{number % 10}/{number:06}", Body=os.urandom(4_096)
+                )
+                list(threads.map(put, range(objects)))
+            yield one.endpoint
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def measure(tool: Tool, job: Job, counts: bool) -> Measurement:
+    if counts:
+        ask("POST", f"{job.endpoint}/_sim/reset")
     status, output, usage = run(tool.argv(job), tool.environment(job))
     if status != 0:
         raise Failure(f"{tool.name} ended with {status}; it said:\n{output[-2000:]}")
+    if not counts:
+        return Measurement(usage, {})
     counters = json.loads(ask("GET", f"{job.endpoint}/_sim/counters"))
     return Measurement(usage, {name: n for name, n in counters["requests"].items() if n})
 
@@ -120,11 +163,12 @@ def measure_case(case: Case, objects: int, rounds: int) -> dict[str, list[Measur
     names = [destination(tool, number) for tool in case.tools for number in range(rounds)]
     # Where nothing is copied, one destination serves all, and is generated once.
     destinations = ["copied-before"] if case.copied_before else names
-    with s3_sim(case, objects, destinations) as endpoint:
+    started = filled_minio(objects, destinations) if case.on_minio else s3_sim(case, objects, destinations)
+    with started as endpoint:
         for number in range(rounds):
             for tool in case.tools:
                 to = destinations[0] if case.copied_before else destination(tool, number)
-                one = measure(tool, Job(endpoint, "source", to))
+                one = measure(tool, Job(endpoint, "source", to), not case.on_minio)
                 measured[tool.name].append(one)
                 print(
                     f"round {number + 1}/{rounds}, {tool.name}: {one.usage.seconds:.2f} s",
@@ -208,9 +252,10 @@ def main() -> int:
             case = CASES[name]
             objects = arguments.objects or case.objects
             measured = measure_case(case, objects, arguments.rounds)
-            latencies = ", ".join(f"{op.upper()} {ms} ms" for op, ms in LATENCY.items())
             title = case.title.format(objects=objects)
-            print_table(f"{title}; {latencies}; medians of {arguments.rounds}", measured)
+            if not case.on_minio:
+                title += "; " + ", ".join(f"{op.upper()} {ms} ms" for op, ms in LATENCY.items())
+            print_table(f"{title}; medians of {arguments.rounds}", measured)
     except Failure as failure:
         print(f"benchmark: FAILED: {failure}", file=sys.stderr)
         return 1

@@ -30,6 +30,7 @@ class Server:
 
     user: str
     port: int
+    secret: str = SECRET
 
     @property
     def endpoint(self) -> str:
@@ -40,18 +41,18 @@ class Server:
             "s3",
             endpoint_url=self.endpoint,
             aws_access_key_id=self.user,
-            aws_secret_access_key=SECRET,
+            aws_secret_access_key=self.secret,
             region_name="us-east-1",
         )
 
 
 @contextmanager
-def minio(user: str, folder: Path) -> Iterator[Server]:
-    one = Server(user, free_port())
+def minio(user: str, folder: Path, secret: str = SECRET) -> Iterator[Server]:
+    one = Server(user, free_port(), secret)
     environment = {
         "HOME": str(folder),
         "MINIO_ROOT_USER": user,
-        "MINIO_ROOT_PASSWORD": SECRET,
+        "MINIO_ROOT_PASSWORD": secret,
         "MINIO_BROWSER": "off",
         "MINIO_UPDATE": "off",
     }

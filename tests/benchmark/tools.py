@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,6 +18,10 @@ REGION = "us-east-1"
 
 #: Requests that each program may have in flight.
 IN_FLIGHT = 256
+
+#: For programs that insist on a folder of their own.
+HOME = Path(tempfile.mkdtemp(prefix="benchmark-home-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -118,3 +125,33 @@ LOCAL_RUNNER = Tool(
 S5CMD_CP = Tool("s5cmd cp", s5cmd("cp"), credentials)
 S5CMD_SYNC = Tool("s5cmd sync", s5cmd("sync"), credentials)
 RCLONE_COPY = Tool("rclone copy", rclone_argv, rclone_environment)
+
+
+def mc_argv(job: Job) -> Argv:
+    """It has no setting for what is in flight: it decides by what it measures."""
+    argv: Argv = [tool("bin/mc"), "--quiet", "--config-dir", HOME / "mc"]
+    return [*argv, "mirror", f"s3/{job.source}", f"s3/{job.destination}"]
+
+
+def mc_environment(job: Job) -> dict[str, str]:
+    address = job.endpoint.replace("http://", f"http://{ACCESS_KEY}:{SECRET_KEY}@")
+    return {"HOME": str(HOME), "MC_HOST_s3": address}
+
+
+def aws_argv(job: Job) -> Argv:
+    argv: Argv = [tool("venv/bin/aws"), "s3", "sync", "--only-show-errors"]
+    argv.append(f"--endpoint-url={job.endpoint}")
+    return [*argv, f"s3://{job.source}", f"s3://{job.destination}"]
+
+
+def aws_environment(job: Job) -> dict[str, str]:
+    config = HOME / "aws-config"
+    config.write_text(
+        f"[default]\nregion = {REGION}\ns3 =\n"
+        f"  max_concurrent_requests = {IN_FLIGHT}\n  max_queue_size = 10000\n"
+    )
+    return {**credentials(job), "HOME": str(HOME), "AWS_CONFIG_FILE": str(config)}
+
+
+MC_MIRROR = Tool("mc mirror", mc_argv, mc_environment)
+AWS_SYNC = Tool("aws s3 sync", aws_argv, aws_environment)
