@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from streaming import measure_streams, minio
 from tools import (
     ACCESS_KEY,
     AWS_SYNC,
+    IN_FLIGHT,
     LOCAL_RUNNER,
     MC_MIRROR,
     RCLONE_COPY,
@@ -52,8 +53,12 @@ class Case:
     title: str
     objects: int
     tools: list[Tool]
-    #: s3-sim's description of the source's keys; `{objects}` is their number.
-    keys: str = "pattern=sequential,count={objects},size=4096"
+    #: What s3-sim has at the source; `{objects}` is the number of objects.
+    source: tuple[str, str] = ("--generate", "source:pattern=sequential,count={objects},size=4096")
+    #: What else s3-sim is told.
+    server: tuple[str, ...] = ()
+    #: The fewest seconds that it can take, where the server sets a limit.
+    least: Callable[[int], float] | None = None
     #: Whether the destination has all of it already.
     copied_before: bool = False
     #: Whether MinIO is the server, whose answers take as long as they take.
@@ -77,6 +82,29 @@ CASES = {
         300_000,
         [S5CMD_SYNC, LOCAL_RUNNER, RCLONE_COPY, MC_MIRROR, AWS_SYNC],
         copied_before=True,
+    ),
+    "limited": Case(
+        "{objects:,} objects of 4 KiB, at most 1,000 writes a second",
+        20_000,
+        [LOCAL_RUNNER, S5CMD_CP, RCLONE_COPY],
+        server=("--write-limit", "1000"),
+        least=lambda objects: objects / 1_000,
+    ),
+    # Beside `small-copies`.
+    "faults": Case(
+        "{objects:,} objects of 4 KiB, 2 % of the requests fail",
+        20_000,
+        [LOCAL_RUNNER, S5CMD_CP, RCLONE_COPY],
+        server=("--fault-rate", "0.02"),
+    ),
+    "large": Case(
+        "1 object of {objects} GiB in parts of 64 MiB, 100 MB/s a part",
+        100,
+        [LOCAL_RUNNER],
+        source=("--big-object", "source:2026-11-21.dump,size={objects}GiB,part=64MiB"),
+        server=("--part-copy-mb-s", "100"),
+        # 16 parts a GiB, so many at a time.
+        least=lambda gib: gib * 16 / IN_FLIGHT * (64 * 1.048576 / 100 + LATENCY["copy"] / 1_000),
     ),
     # Its peers take minutes and gigabytes. With `--objects 1000000` beside it, memory shows flat.
     "five-million": Case(
@@ -106,13 +134,14 @@ def ask(method: str, url: str) -> bytes:
 @contextmanager
 def s3_sim(case: Case, objects: int, destinations: list[str]) -> Iterator[str]:
     """A server with the case's buckets; yields its address."""
-    keys = case.keys.format(objects=objects)
-    argv: Argv = [release_binary("s3-sim"), "--port", "0", "--generate", f"source:{keys}"]
+    flag, source = case.source[0], case.source[1].format(objects=objects)
+    argv: Argv = [release_binary("s3-sim"), "--port", "0", flag, source, *case.server]
     for operation, milliseconds in LATENCY.items():
         argv += [f"--{operation}-ms", str(milliseconds)]
     for name in destinations:
         # The same description makes the same keys and ETags.
-        argv += ["--generate", f"{name}:{keys}"] if case.copied_before else ["--bucket", name]
+        same = source.replace("source:", f"{name}:")
+        argv += [flag, same] if case.copied_before else ["--bucket", name]
     folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
     log = folder / "s3-sim.log"
 
@@ -256,6 +285,11 @@ def main() -> int:
             if not case.on_minio:
                 title += "; " + ", ".join(f"{op.upper()} {ms} ms" for op, ms in LATENCY.items())
             print_table(f"{title}; medians of {arguments.rounds}", measured)
+            if case.least:
+                least = case.least(objects)
+                print(f"\nAt best {least:.2f} s: {case.tools[0].name} reaches ", end="")
+                first = [run.usage.seconds for run in measured[case.tools[0].name]]
+                print(f"{least / median(first):.0%} of what is possible.")
     except Failure as failure:
         print(f"benchmark: FAILED: {failure}", file=sys.stderr)
         return 1

@@ -1,5 +1,7 @@
-//! How many requests are in flight, over all sources and routes: up by one after a round of
-//! good answers, down by a third at a SlowDown.
+//! How many requests are in flight, over all sources and routes. It is judged by the share of
+//! the answers that are SlowDowns: up by one after a round of (nearly) none, down by that share
+//! where it is more than a few, at most by a third. A server at its limit then refuses few and is kept at its
+//! limit, and one that refuses some at random, however many it is asked, is not spared for it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,8 +9,14 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-/// SlowDowns within this time tell of one overload, and cut once.
-const ROUND: Duration = Duration::from_millis(250);
+/// After a cut, answers tell for so long of the overload before it.
+const REST: Duration = Duration::from_millis(100);
+/// Answers that tell something together, at the least.
+const ROUND: usize = 100;
+/// The share of SlowDowns, one in so many, up to which there can be more in flight.
+const FEW: usize = 80;
+/// The same, from which there must be fewer.
+const MANY: usize = 40;
 
 /// A limit of requests in flight that adapts to the server.
 #[derive(Debug)]
@@ -23,8 +31,10 @@ struct State {
     limit: usize,
     /// Permits to be withdrawn when they come back.
     debt: usize,
-    /// Good answers since the limit last changed.
-    good: usize,
+    /// Answers of this round.
+    answers: usize,
+    /// Of these, SlowDowns.
+    slow: usize,
     cut: Option<Instant>,
 }
 
@@ -33,7 +43,7 @@ impl Pace {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             permits: Semaphore::new(most),
-            state: Mutex::new(State { limit: most, debt: 0, good: 0, cut: None }),
+            state: Mutex::new(State { limit: most, debt: 0, answers: 0, slow: 0, cut: None }),
             most,
         }
     }
@@ -51,13 +61,32 @@ impl Pace {
 
     /// A request was answered well.
     pub(crate) fn answered(&self) {
+        self.count(false);
+    }
+
+    /// The server asked to be spared.
+    pub(crate) fn slowed(&self) {
+        self.count(true);
+    }
+
+    fn count(&self, slow: bool) {
         let mut state = self.state();
-        if state.limit == self.most {
+        if state.cut.is_some_and(|at| at.elapsed() < REST) {
             return;
         }
-        state.good += 1;
-        if state.good >= state.limit {
-            state.good = 0;
+        state.answers += 1;
+        state.slow += usize::from(slow);
+        // As many as were in flight together, or as are enough to tell.
+        if state.answers < state.limit.max(ROUND) {
+            return;
+        }
+        let State { limit, answers, slow, .. } = *state;
+        (state.answers, state.slow) = (0, 0);
+        if slow * MANY > answers {
+            // SlowDowns come sooner than other answers, and make up more of them.
+            let fewer = limit - (limit * slow / answers).clamp(1, limit.div_ceil(3));
+            self.cut(&mut state, fewer.max(1));
+        } else if slow * FEW <= answers && limit < self.most {
             state.limit += 1;
             match state.debt {
                 0 => self.permits.add_permits(1),
@@ -66,17 +95,10 @@ impl Pace {
         }
     }
 
-    /// The server asked to be spared.
-    pub(crate) fn slowed(&self) {
-        let mut state = self.state();
-        if state.cut.is_some_and(|at| at.elapsed() < ROUND) {
-            return;
-        }
-        let limit = (state.limit * 2 / 3).max(1);
+    fn cut(&self, state: &mut State, limit: usize) {
         state.debt += state.limit - limit;
         state.debt -= self.permits.forget_permits(state.debt);
         state.limit = limit;
-        state.good = 0;
         state.cut = Some(Instant::now());
     }
 
@@ -108,30 +130,42 @@ impl Drop for Permit<'_> {
 mod tests {
     use super::*;
 
+    /// A round of answers, of which so many are SlowDowns.
+    fn round(pace: &Pace, slow: usize) {
+        let answers = pace.state().limit.max(ROUND);
+        (0..answers - slow).for_each(|_| pace.answered());
+        (0..slow).for_each(|_| pace.slowed());
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn the_limit_falls_at_a_slow_down_and_climbs_back() {
-        let pace = Pace::new(9);
-        let in_flight: Vec<_> = futures_util::future::join_all((0..9).map(|_| pace.admit())).await;
-        pace.slowed();
-        pace.slowed(); // the same overload
-        assert_eq!(pace.state().limit, 6);
+    async fn the_limit_falls_by_the_share_that_is_refused_and_climbs_back() {
+        let pace = Pace::new(100);
+        let in_flight: Vec<_> = futures_util::future::join_all((0..100).map(|_| pace.admit())).await;
+        round(&pace, 34);
+        round(&pace, 34); // the same overload
+        assert_eq!(pace.state().limit, 66);
         drop(in_flight);
-        assert_eq!(pace.permits.available_permits(), 6);
+        assert_eq!(pace.permits.available_permits(), 66);
 
-        tokio::time::advance(ROUND).await;
-        pace.slowed();
-        assert_eq!((pace.state().limit, pace.permits.available_permits()), (4, 4));
+        tokio::time::advance(REST).await;
+        round(&pace, 60);
+        assert_eq!((pace.state().limit, pace.permits.available_permits()), (44, 44), "at most by a third");
 
-        for _ in 0..4 + 5 + 6 + 7 + 8 {
-            pace.answered();
-        }
-        pace.answered();
-        assert_eq!((pace.state().limit, pace.permits.available_permits()), (9, 9));
+        tokio::time::advance(REST).await;
+        (0..100).for_each(|_| round(&pace, 0));
+        assert_eq!((pace.state().limit, pace.permits.available_permits()), (100, 100));
 
         for _ in 0..50 {
-            tokio::time::advance(ROUND).await;
-            pace.slowed();
+            tokio::time::advance(REST).await;
+            round(&pace, 50);
         }
         assert_eq!(pace.permits.available_permits(), 1, "one request is always let through");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_slow_down_in_a_hundred_answers_spares_nobody() {
+        let pace = Pace::new(200);
+        (0..1_000).for_each(|_| round(&pace, 2));
+        assert_eq!(pace.state().limit, 200);
     }
 }

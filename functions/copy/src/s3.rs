@@ -386,7 +386,7 @@ impl Caller {
             tokio::select! {
                 biased;
                 () = self.halt.cancelled() => return Err(S3Error { tries, ..stopped(operation) }),
-                () = sleep(pause(tries)) => {}
+                () = sleep(pause(tries, error.kind)) => {}
             }
         }
     }
@@ -394,8 +394,10 @@ impl Caller {
 
 /// Exponential, and anywhere between nothing and all of it, so that requests refused
 /// together do not come back together.
-fn pause(tries: u32) -> Duration {
-    let longest = PAUSE.saturating_mul(1 << tries.min(10)).min(LONGEST_PAUSE);
+fn pause(tries: u32, kind: S3ErrorKind) -> Duration {
+    // Whoever asks to be spared is spared a little longer.
+    let first = if kind == S3ErrorKind::SlowDown { 2 * PAUSE } else { PAUSE };
+    let longest = first.saturating_mul(1 << tries.min(10)).min(LONGEST_PAUSE);
     longest.mul_f64(fastrand::f64())
 }
 

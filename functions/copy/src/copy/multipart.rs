@@ -438,11 +438,13 @@ impl<'a> Upload<'a> {
     async fn copy_parts(&self, parts: &[Part]) -> Result<Vec<CopiedPart>, CopyError> {
         // One part that spans the object needs no range, and below 5 MiB takes none.
         let whole = parts.len() == 1 && parts[0].size == self.entry.size;
-        streams::iter(parts.iter().copied())
+        let mut copied: Vec<_> = streams::iter(parts.iter().copied())
             .map(|part| self.copy_part(part, whole))
-            .buffered(self.job.caller.pace.most())
+            .buffer_unordered(self.job.caller.pace.most())
             .try_collect()
-            .await
+            .await?;
+        copied.sort_unstable_by_key(|part| part.number);
+        Ok(copied)
     }
 
     async fn copy_part(&self, part: Part, whole: bool) -> Result<CopiedPart, CopyError> {
