@@ -516,7 +516,19 @@ impl Kept {
             }
             let own = left.borrow_and_update().clone();
             let (began, lapses) = (Instant::now(), asked + lapses_after);
-            match timeout_at(lapses, self.claim.rewrite(State::Held, Some(&own), &mut self.etag)).await {
+            let rewrite = self.claim.rewrite(State::Held, Some(&own), &mut self.etag);
+            let mut journal = left.clone();
+            // A run that ends does not wait for a server that hangs; what was written all the
+            // same is found when the lease is released.
+            let ended = async {
+                while journal.changed().await.is_ok() {}
+                tokio::time::sleep(PAUSE).await;
+            };
+            let written = tokio::select! {
+                written = timeout_at(lapses, rewrite) => written,
+                () = ended => return None,
+            };
+            match written {
                 Ok(Ok(())) => {
                     self.uploads = own.uploads;
                     asked = began;
