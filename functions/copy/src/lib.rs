@@ -38,6 +38,7 @@ mod documents;
 mod error;
 mod etag;
 pub mod fetch;
+mod forecast;
 mod halt;
 mod join;
 mod kept;

@@ -36,6 +36,9 @@ struct State {
     /// Of these, SlowDowns.
     slow: usize,
     cut: Option<Instant>,
+    /// Of all good answers.
+    took: Duration,
+    good: u32,
 }
 
 impl Pace {
@@ -43,7 +46,15 @@ impl Pace {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             permits: Semaphore::new(most),
-            state: Mutex::new(State { limit: most, debt: 0, answers: 0, slow: 0, cut: None }),
+            state: Mutex::new(State {
+                limit: most,
+                debt: 0,
+                answers: 0,
+                slow: 0,
+                cut: None,
+                took: Duration::ZERO,
+                good: 0,
+            }),
             most,
         }
     }
@@ -59,9 +70,18 @@ impl Pace {
         Permit { pace: self, place: self.permits.acquire().await.ok() }
     }
 
-    /// A request was answered well.
-    pub(crate) fn answered(&self) {
+    /// A request was answered well, after this time in flight.
+    pub(crate) fn answered(&self, took: Duration) {
         self.count(false);
+        let mut state = self.state();
+        state.took += took;
+        state.good = state.good.saturating_add(1);
+    }
+
+    /// How long a request is in flight on average, if one was answered well.
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        let State { took, good, .. } = *self.state();
+        (good > 0).then(|| took / good)
     }
 
     /// The server asked to be spared.
@@ -133,7 +153,7 @@ mod tests {
     /// A round of answers, of which so many are SlowDowns.
     fn round(pace: &Pace, slow: usize) {
         let answers = pace.state().limit.max(ROUND);
-        (0..answers - slow).for_each(|_| pace.answered());
+        (0..answers - slow).for_each(|_| pace.answered(Duration::ZERO));
         (0..slow).for_each(|_| pace.slowed());
     }
 

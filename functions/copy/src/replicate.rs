@@ -144,6 +144,11 @@ async fn run(
 
     let seconds = clock.elapsed().as_secs_f64();
     let mut report = close(tallies, &caller.requests, plan.dry_run, started, seconds);
+    if plan.dry_run
+        && let Some(latency) = caller.pace.latency()
+    {
+        report.foretell(latency, plan.max_in_flight);
+    }
     for (at, goes_on) in goes_on.into_iter().enumerate() {
         if let Some(goes_on) = goes_on {
             goes_on.hand_over(&mut report, at).await;

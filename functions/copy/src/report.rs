@@ -471,6 +471,10 @@ pub struct Report {
     /// What those would cost in USD.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forecast_usd: Option<f64>,
+    /// How long they would take, in seconds, at the pace at which the dry run's own requests
+    /// were answered. S3 has no such figure: it is right within a factor of two or three.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast_seconds: Option<f64>,
 }
 
 impl Report {
@@ -654,6 +658,7 @@ pub(crate) fn close(
         cost_usd: price(&requests),
         requests,
         forecast_usd: dry_run.then(|| price(&forecast)),
+        forecast_seconds: None,
         forecast,
     }
 }

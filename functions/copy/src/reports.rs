@@ -252,6 +252,7 @@ mod tests {
             cost_usd: 0.0,
             forecast: BTreeMap::new(),
             forecast_usd: None,
+            forecast_seconds: None,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
@@ -360,7 +360,11 @@ impl Caller {
                 if tries == 1 && operation.begins_an_object() && self.halt.is_draining() {
                     return Err(stopped(operation));
                 }
-                timeout(patience, attempt()).await.unwrap_or_else(|_| Err(timed_out(operation, patience)))
+                let sent = Instant::now();
+                let answer = timeout(patience, attempt()).await;
+                let answer = answer.unwrap_or_else(|_| Err(timed_out(operation, patience)))?;
+                self.pace.answered(sent.elapsed());
+                Ok(answer)
             };
             let answer = tokio::select! {
                 biased;
@@ -368,10 +372,7 @@ impl Caller {
                 answer = admitted => answer,
             };
             let error = match answer {
-                Ok(answer) => {
-                    self.pace.answered();
-                    return Ok(answer);
-                }
+                Ok(answer) => return Ok(answer),
                 Err(error) => S3Error { tries, ..error },
             };
             if error.kind == S3ErrorKind::SlowDown {

@@ -57,6 +57,7 @@ fn report(status: Status, sources: Vec<SourceReport>) -> Report {
         cost_usd: 0.000_155,
         forecast: BTreeMap::new(),
         forecast_usd: None,
+        forecast_seconds: None,
     }
 }
 
@@ -209,6 +210,7 @@ fn a_dry_run_tells_the_reasons_and_the_price() {
         dry_run: true,
         forecast: [(Operation::CopyObject, 5_000_000)].into(),
         forecast_usd: Some(25.0),
+        forecast_seconds: Some(1_430.0),
         ..report(Status::Complete, vec![source])
     };
     let text = shown(&dry);
@@ -219,7 +221,7 @@ fn a_dry_run_tells_the_reasons_and_the_price() {
 
 Dry run: nothing was written.
 To copy it takes 5,000,000 requests, about USD 25.00 (without transfer and
-  storage): 5,000,000 CopyObject
+  storage), roughly 23 min 50 s: 5,000,000 CopyObject
 31 requests, ";
     assert!(text.contains(expected), "{text}");
     let nothing = Report { forecast: BTreeMap::new(), forecast_usd: Some(0.0), ..dry };

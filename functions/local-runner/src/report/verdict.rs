@@ -31,9 +31,12 @@ pub(crate) fn verdict(report: &Report) -> String {
         let head = match requests {
             0 => "There is nothing to copy.".to_owned(),
             _ => format!(
-                "To copy it takes {}, {} (without transfer and storage): {}",
+                "To copy it takes {}, {} (without transfer and storage){}: {}",
                 count(requests, "request"),
                 usd(price),
+                report.forecast_seconds.map_or_else(String::new, |seconds| {
+                    format!(", roughly {}", duration(Duration::from_secs_f64(seconds)))
+                }),
                 operations(&report.forecast)
             ),
         };
