@@ -88,6 +88,11 @@ impl Scope {
         self.prefix.is_empty() && self.modified_after.is_none()
     }
 
+    /// Whether it is of the same bucket, and lands in the same place.
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.bucket, &self.lands_in) == (&other.bucket, &other.lands_in)
+    }
+
     /// The same, but for being all of the source.
     fn whole(&self) -> Self {
         Self { prefix: String::new(), modified_after: None, ..self.clone() }
@@ -310,6 +315,9 @@ impl Remains {
             } else if !scope.is_whole() && checkpoint.scope == scope.whole() {
                 checkpoint.strays_since = [checkpoint.strays_since, died_since].into_iter().flatten().min();
                 remains.others.push(checkpoint);
+            } else if !checkpoint.scope.is_of(scope) {
+                // Another deployment's that shares the destination.
+                remains.others.push(checkpoint);
             } else if checkpoint.scope.whole() == *scope {
                 remains.adopted.append(&mut checkpoint.uploads);
             } else {
@@ -420,6 +428,9 @@ mod tests {
             (remains.own, remains.others, remains.dropped),
             (None, vec![whole.clone()], vec![narrow("a")])
         );
+        let shared = Scope { lands_in: "elsewhere/".into(), ..whole.scope.clone() };
+        let remains = Remains::of(left(), None, &shared);
+        assert_eq!((remains.own, remains.others.len(), remains.dropped), (None, 2, vec![]));
         let other = Scope { storage_class: Some("GLACIER".into()), ..whole.scope.clone() };
         let remains = Remains::of(left(), None, &other);
         assert_eq!((remains.own, remains.adopted.len(), remains.dropped.len()), (None, 0, 2));

@@ -470,7 +470,8 @@ impl Lease {
             return lost;
         }
         claim.record.lapses_after_seconds = HANDED_OVER.as_secs_f64();
-        claim.rewrite(State::HandedOver, Some(left), &mut etag).await.err()
+        let rewrite = claim.rewrite(State::HandedOver, Some(left), &mut etag);
+        timeout(RELEASE, rewrite).await.unwrap_or_else(|_| Err(Lost::Unreachable(silent(RELEASE)))).err()
     }
 
     /// Lets go of it, for the next run to take it at once, and says what is left.

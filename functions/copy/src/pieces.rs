@@ -21,12 +21,16 @@ use crate::replicate::replicate;
 use crate::report::status;
 use crate::s3::{Caller, Side};
 use crate::settings::RESERVED_PREFIX;
-use crate::{Clients, Halt, Operation, Plan, Report, RunError, S3Error, S3ErrorKind, SourceName};
+use crate::{
+    Clients, Failure, Halt, Operation, Plan, Report, RunError, S3Error, S3ErrorKind, SourceName, SourceReport,
+};
 
 /// Pieces of a run at the most: as many invocations at once send more than S3 takes.
 pub(crate) const MOST: usize = 64;
 /// Calls in a row that leave a piece as they found it, after which it is given up.
 const IDLE: u32 = 3;
+/// The same where parts are copied, which may be too large for a call: a day of calls.
+const ALIKE: u32 = 96;
 /// Pieces that are read or written at once.
 const AT_ONCE: usize = 16;
 /// After which a piece's lease lapses whose call died: the next call waits for it.
@@ -74,6 +78,9 @@ pub struct Step {
 struct Account {
     /// Calls in a row that left it as they found it.
     idle: u32,
+    /// Those, and calls that copied parts and nothing else.
+    #[serde(default)]
+    alike: u32,
     /// Why the last one failed.
     error: Option<String>,
     report: Option<Report>,
@@ -155,9 +162,11 @@ pub async fn copy(plan: &Plan, clients: &Clients, halt: &Halt, piece: &str) -> R
             .iter()
             .any(|part| report.requests.contains_key(part))
     };
-    let is_idle = after.as_ref().is_some_and(|after| after.is_like(&before)) && !report.iter().any(parts);
+    let is_alike = after.as_ref().is_some_and(|after| after.is_like(&before));
+    let is_idle = is_alike && !report.iter().any(parts);
     let account = update(&documents, piece, |account| {
         account.idle = if is_idle { account.idle + 1 } else { 0 };
+        account.alike = if is_alike { account.alike + 1 } else { 0 };
         account.error = error.as_ref().map(sentence);
         account.report = match (account.report.take(), report.clone()) {
             (Some(earlier), Some(report)) => Some(earlier.then(report)),
@@ -166,7 +175,7 @@ pub async fn copy(plan: &Plan, clients: &Clients, halt: &Halt, piece: &str) -> R
     });
     let account = account.await?;
     match error {
-        _ if account.idle >= IDLE => {
+        _ if account.idle >= IDLE || account.alike >= ALIKE => {
             Err(RunError::NoHeadway { piece: piece.to_owned(), because: account.because() })
         }
         // It was stopped before it could begin: the next call may have more time.
@@ -182,6 +191,13 @@ fn sentence(error: &RunError) -> String {
 }
 
 impl Account {
+    /// Whether the call that left nothing of the piece has told what it did. What was done before
+    /// the first call was told by a run that was stopped.
+    fn is_told(&self) -> bool {
+        let is_ended = |of: &SourceReport| of.stopped_after.is_none() && of.interrupted.objects == 0;
+        self.report.as_ref().is_some_and(|report| report.sources.iter().all(is_ended))
+    }
+
     /// Why the piece is not complete, as far as is known.
     fn because(&self) -> String {
         let report = self.report.iter().flat_map(|report| &report.sources).next();
@@ -211,7 +227,7 @@ pub async fn close(plan: &Plan, clients: &Clients, run: &str) -> Result<(Plan, R
     let pieces: Vec<_> = stream::iter(pieces).buffered(AT_ONCE).try_collect().await?;
 
     let (mut scope, mut reports) = (None, Vec::new());
-    let (mut left, mut remains) = (Vec::new(), Vec::new());
+    let (mut left, mut remains, mut unheard) = (Vec::new(), Vec::new(), 0);
     for (piece, seen, account) in pieces {
         if let Some(checkpoint) = seen.left {
             let because = match seen.died {
@@ -221,6 +237,8 @@ pub async fn close(plan: &Plan, clients: &Clients, run: &str) -> Result<(Plan, R
             let after = checkpoint.ranges.first().map(|range| range.after.clone()).unwrap_or_default();
             left.push(LeftPiece { piece: piece.clone(), after, because });
             remains.push(checkpoint);
+        } else if !account.is_told() {
+            unheard += 1;
         }
         scope = scope.or(account.scope);
         reports.extend(account.report);
@@ -230,13 +248,24 @@ pub async fn close(plan: &Plan, clients: &Clients, run: &str) -> Result<(Plan, R
     let [of] = &mut report.sources[..] else { return Err(RunError::NoPiece(list(run))) };
     of.stopped_after = left.iter().map(|piece| piece.after.clone()).min();
     of.handed_over = Some(HandedOver { run: run.to_owned(), list: list(run), pieces: items.len(), left });
+    if unheard > 0 {
+        of.error.get_or_insert_with(|| Failure {
+            error: "ReportLost".into(),
+            message: format!(
+                "{unheard} of its pieces are done, but what became of their objects is not known"
+            ),
+            remedy: "run again: it looks at everything".into(),
+            request_id: None,
+        });
+    }
     let source = of.source;
     report.status = status(&report.sources);
 
     let (claim, etag) = Claim::handed_over(documents, source, run).await?;
     let scope = scope.ok_or_else(|| RunError::NoPiece(list(run)))?;
+    let plan = scope.narrow(plan)?;
     claim.close(etag, &scope, Checkpoint::join(remains).as_ref()).await?;
-    Ok((scope.narrow(plan)?, report))
+    Ok((plan, report))
 }
 
 /// A piece as its lease has it.

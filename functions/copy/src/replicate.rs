@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::audit::Comparison;
 use crate::checkpoint::{Checkpoint, OpenUpload, Remains, Scope};
@@ -130,7 +130,13 @@ async fn run(
                 let (tally, goes_on) = run.finish_under(lease, dropped).await;
                 (tally, (None, goes_on))
             }
-            Answer::Without => (run.finish(None).await, (None, None)),
+            Answer::Without => {
+                let mut tally = run.finish(None).await;
+                if tally.report.resumed.is_some() {
+                    tally.report.error.get_or_insert_with(not_noted);
+                }
+                (tally, (None, None))
+            }
             Answer::Held(error) => (run.not_begun(&error), (Some(error), None)),
         }
     }));
@@ -162,6 +168,17 @@ async fn run(
     }
 }
 
+/// Of a run that went on where another one stopped and may not write that it did: the next one
+/// would go on there again, and none would ever look at what came before.
+fn not_noted() -> Failure {
+    Failure {
+        error: "LeaseNotWritten".into(),
+        message: "it went on where an earlier run stopped, and cannot note that it did".into(),
+        remedy: "allow s3:PutObject on .replicator/* of the destination".into(),
+        request_id: None,
+    }
+}
+
 /// What a run had no time for, and the lease that it still has.
 struct GoesOn {
     documents: Documents,
@@ -171,6 +188,9 @@ struct GoesOn {
     /// Where its ranges may be cut.
     cuts: Vec<String>,
 }
+
+/// What writing the pieces may take, of the time that a run keeps for its end.
+const WRITING: Duration = Duration::from_secs(5);
 
 impl GoesOn {
     /// Leaves it to others in pieces, or, where these cannot be written, to the next run.
@@ -182,14 +202,15 @@ impl GoesOn {
             base.requests.clear();
         }
         let pieces = left.clone().cut(pieces::MOST, &cuts);
-        let lost = match pieces::write(&documents, lease.run(), source, pieces, base).await {
-            Ok(over) => {
+        let written = pieces::write(&documents, lease.run(), source, pieces, base);
+        let lost = match timeout(WRITING, written).await {
+            Ok(Ok(over)) => {
                 let lost = lease.hand_over(&left.shared()).await;
                 report.sources[at].handed_over = Some(over).filter(|_| lost.is_none());
                 lost
             }
-            Err(error) => {
-                tracing::warn!(%source, %error, "not handed over, and left to the next run");
+            failed => {
+                tracing::warn!(%source, ?failed, "not handed over, and left to the next run");
                 lease.release(Some(left)).await.lost
             }
         };
@@ -288,8 +309,9 @@ impl SourceRun<'_> {
         let report = &self.tally.report;
         let was_stopped = report.stopped_after.is_some() || report.interrupted.objects > 0;
         // After an error the next run looks at everything: what is broken may stay so, and must
-        // not keep it from the rest.
-        let left = (was_stopped && report.error.is_none()).then(|| self.left(true));
+        // not keep it from the rest. Of a piece, nobody else looks at anything.
+        let goes_on = report.error.is_none() || self.plan.piece.is_some();
+        let left = (was_stopped && goes_on).then(|| self.left(true));
         if left.is_none() {
             // Their objects are gone, or were copied another way.
             self.abort(&[]).await;

@@ -34,6 +34,7 @@ fn succeeded(source: &SourceReport) -> bool {
         && source.failed.objects == 0
         && source.interrupted.objects == 0
         && source.stopped_after.is_none()
+        && source.resumed.as_ref().is_none_or(|earlier| earlier.failed.objects == 0)
 }
 
 type Metric = (&'static str, &'static str, Value);

@@ -172,7 +172,13 @@ impl Job {
         let mut doubtful = begun || is_doubtful(&entry, reason);
         let fate = loop {
             if std::mem::take(&mut doubtful) && self.is_there(&entry).await {
-                break Fate::Unchanged;
+                match begun {
+                    true => match self.annotate_again(&entry).await {
+                        Ok(()) => break Fate::Unchanged,
+                        Err(error) => break self.fate(&entry, error).await,
+                    },
+                    false => break Fate::Unchanged,
+                }
             }
             match self.attempt(&entry).await {
                 Err(CopyError::Switched) => {}
@@ -191,6 +197,17 @@ impl Job {
         };
         let Entry { key, size, modified, .. } = entry;
         Outcome { source: self.name, key, size, modified, fate }
+    }
+
+    /// Annotations come after the object, except where S3 copies it whole: what stopped its copy
+    /// may have come between.
+    async fn annotate_again(&self, entry: &Entry) -> Result<(), CopyError> {
+        let is_single = !matches!(entry.etag, ETag::Multipart(..)) && entry.size <= single::LARGEST;
+        if is_single && !self.streams() {
+            return Ok(());
+        }
+        let annotations = self.annotations(&entry.key).await?;
+        self.annotate(&entry.key, None, annotations).await.map(drop)
     }
 
     async fn attempt(&self, entry: &Entry) -> Result<Copied, CopyError> {

@@ -47,7 +47,7 @@ pub(super) async fn copy(job: &Job, entry: &Entry) -> Result<Copied, CopyError> 
     };
     // A run that died before it could say what it had opened.
     if let Some(since) = job.uploads.strays_since() {
-        upload.abort_strays(since).await;
+        upload.abort_strays_in_time(since).await;
     }
     let copied = upload.fill_and_complete(layout, there).await;
     match &copied {
@@ -238,14 +238,7 @@ impl<'a> Upload<'a> {
         // A try whose answer was lost, or not waited for, may have opened an upload that
         // nobody has the id of.
         if tries.into_inner() > u32::from(created.is_ok()) {
-            let closed = async {
-                job.caller.halt.cancelled().await;
-                tokio::time::sleep(CLOSING).await;
-            };
-            tokio::select! {
-                () = upload.abort_strays(began) => {}
-                () = closed => tracing::warn!(key = upload.key, "an upload may have been left open"),
-            }
+            upload.abort_strays_in_time(began).await;
         }
         created.map(|created| {
             job.uploads.opened(OpenUpload {
@@ -321,6 +314,18 @@ impl<'a> Upload<'a> {
                 return Ok(parts);
             }
             after = next.map(str::to_owned);
+        }
+    }
+
+    /// Within seconds, if the run is stopped.
+    async fn abort_strays_in_time(&self, began: Timestamp) {
+        let closed = async {
+            self.job.caller.halt.cancelled().await;
+            tokio::time::sleep(CLOSING).await;
+        };
+        tokio::select! {
+            () = self.abort_strays(began) => {}
+            () = closed => tracing::warn!(key = self.key, "an upload may have been left open"),
         }
     }
 

@@ -140,3 +140,37 @@ async fn a_piece_that_stays_as_it_is_is_given_up_with_its_reason() {
     assert!(because.contains("ListObjectsV2"), "{because}");
     assert!(fixture.sim.state().open_uploads(CUSTOMER).len() <= 1);
 }
+
+/// Such as keys that expire: nobody but the next call looks at what is left of a piece.
+#[tokio::test]
+async fn a_piece_that_an_error_ends_early_is_gone_on_with() {
+    let (fixture, over) = handed_over().await;
+    let clients = fixture.clients();
+    let expired = FaultKind::Error { status: 400, code: "ExpiredToken" };
+    fixture.sim.add_fault(Fault::rate("CopyObject", expired, 1.0));
+    let piece = format!("{}/1", over.run);
+    let step = copy(&fixture, &clients, &piece, &Halt::never()).await.expect("a step");
+    assert!(!step.complete, "its objects are not copied");
+    fixture.sim.clear_faults();
+    for number in 0..over.pieces {
+        finish(&fixture, &clients, &format!("{}/{number}", over.run)).await;
+    }
+    let report = close(&fixture, &over).await.expect("a report");
+    assert_eq!(report.status, Status::Complete, "{report:#?}");
+    assert_eq!(fixture.copies().len() as u64, OBJECTS + 1);
+    fixture.assert_at_rest().await;
+}
+
+#[tokio::test]
+async fn a_piece_that_is_done_and_has_told_nothing_makes_no_complete_run() {
+    let (fixture, over) = handed_over().await;
+    let clients = fixture.clients();
+    for number in 0..over.pieces {
+        finish(&fixture, &clients, &format!("{}/{number}", over.run)).await;
+    }
+    // As if its call had died before it noted what it did.
+    fixture.sim.state().delete(CUSTOMER, &format!(".replicator/runs/{}/3.report.json", over.run));
+    let report = close(&fixture, &over).await.expect("a report");
+    assert_eq!(report.status, Status::Failed, "{report:#?}");
+    assert_eq!(report.sources[0].error.as_ref().map(|error| error.error.as_str()), Some("ReportLost"));
+}

@@ -362,3 +362,51 @@ async fn rubbish_for_what_is_left_is_as_good_as_nothing() {
         assert_eq!((report.status, report.sources[0].listed.objects), (Status::Complete, 2), "{ranges}");
     }
 }
+
+/// Else each run would go on there, and none would ever look at what comes before.
+#[tokio::test]
+async fn a_run_that_may_not_note_that_it_went_on_is_no_complete_one() {
+    let mut fixture = Fixture::new().await;
+    let keys = GeneratedKeys::pattern(Pattern::Sequential, 6_000, 10);
+    fixture.sim.state().create_generated_bucket("generated", keys);
+    fixture.settings.filesystem_bucket = Some("generated".into());
+    fixture.settings.max_in_flight = Some("16".into());
+    let halt = Halt::never();
+    let drain = halt.clone();
+    fixture.sim.on_request(move |event, _| {
+        if event.operation == "CopyObject" && event.nth == 500 {
+            drain.drain();
+        }
+    });
+    let report = fixture.try_run(&halt, Arc::new(())).await.expect("a report");
+    assert_eq!(report.status, Status::Stopped, "{report:#?}");
+    fixture.sim.clear_hooks();
+    let denied = FaultKind::Error { status: 403, code: "AccessDenied" };
+    fixture.sim.add_fault(Fault::rate("PutObject", denied, 1.0).on_key(".replicator/lease/filesystem.json"));
+    let report = fixture.run().await;
+    assert_eq!(report.status, Status::Failed, "{report:#?}");
+    let error = report.sources[0].error.as_ref().expect("an error");
+    assert!(error.remedy.text.contains("s3:PutObject"), "{error:?}");
+}
+
+/// They are written after their object is complete.
+#[tokio::test]
+async fn annotations_that_a_stop_kept_from_their_object_come_with_the_next_run() {
+    let fixture = Fixture::new().await;
+    let object = Object::new(bytes(1, 6 * MIB)).with_parts(vec![5 * MIB, MIB]);
+    fixture.sim.state().put(VENDOR, "parts", object.with_annotation("origin", "{}"));
+    let halt = Halt::never();
+    let cancel = halt.clone();
+    fixture.sim.on_request(move |event, _| {
+        if event.is_before() && event.operation == "PutObjectAnnotation" {
+            cancel.cancel();
+        }
+    });
+    let report = fixture.try_run(&halt, Arc::new(())).await.expect("a report");
+    assert_eq!(report.sources[0].interrupted.objects, 1, "{report:#?}");
+    fixture.sim.clear_hooks();
+    assert_eq!(fixture.run().await.status, Status::Complete);
+    fixture.assert_same("parts");
+    assert_eq!(fixture.customer("parts").annotations.len(), 1);
+    fixture.assert_at_rest().await;
+}
