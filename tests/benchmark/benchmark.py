@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from statistics import median
 
@@ -104,7 +105,7 @@ CASES = {
         source=("--big-object", "source:2026-11-21.dump,size={objects}GiB,part=64MiB"),
         server=("--part-copy-mb-s", "100"),
         # 16 parts a GiB, so many at a time.
-        least=lambda gib: gib * 16 / IN_FLIGHT * (64 * 1.048576 / 100 + LATENCY["copy"] / 1_000),
+        least=lambda gib: ceil(gib * 16 / IN_FLIGHT) * (64 * 1.048576 / 100 + LATENCY["copy"] / 1_000),
     ),
     # Its peers take minutes and gigabytes. With `--objects 1000000` beside it, memory shows flat.
     "five-million": Case(
