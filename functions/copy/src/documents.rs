@@ -39,6 +39,7 @@ pub(crate) struct Document {
 /// What must hold for a document to be written.
 #[derive(Clone, Debug)]
 pub(crate) enum Condition {
+    Any,
     /// It is not there.
     Absent,
     /// It is there with this ETag.
@@ -75,14 +76,9 @@ impl Documents {
             let got = self.caller.once(Operation::GetObject, get.send()).await?;
             let written = got.last_modified().map(timestamp).unwrap_or_default();
             let etag = got.e_tag().unwrap_or_default().to_owned();
-            let body = got.body.collect().await.map_err(|error| S3Error {
-                operation: Operation::GetObject,
-                kind: S3ErrorKind::Unreachable,
-                code: "half a body".into(),
-                message: error.to_string(),
-                request_id: None,
-                tries: 1,
-            })?;
+            let body = got.body.collect().await;
+            let body =
+                body.map_err(|error| S3Error::cut_short(Operation::GetObject, "half a body", &error))?;
             let read = date.read().unwrap_or_else(Timestamp::now);
             Ok(Document { body: body.to_vec(), etag, written, read })
         });
@@ -93,14 +89,26 @@ impl Documents {
         }
     }
 
-    /// Answers its new ETag.
+    /// Writes JSON; answers its new ETag.
     pub(crate) async fn put(
         &self,
         key: &str,
         body: Vec<u8>,
         condition: &Condition,
     ) -> Result<String, S3Error> {
+        self.put_as("application/json", key, body, condition).await
+    }
+
+    /// Answers its new ETag.
+    pub(crate) async fn put_as(
+        &self,
+        content_type: &str,
+        key: &str,
+        body: Vec<u8>,
+        condition: &Condition,
+    ) -> Result<String, S3Error> {
         let (is, absent) = match condition {
+            Condition::Any => (None, None),
             Condition::Is(etag) => (Some(etag.clone()), None),
             Condition::Absent => (None, Some("*".to_owned())),
         };
@@ -113,7 +121,7 @@ impl Documents {
                 .bucket(bucket)
                 .key(key)
                 .set_expected_bucket_owner(owner.clone())
-                .content_type("application/json")
+                .content_type(content_type)
                 .set_if_match(is.clone())
                 .set_if_none_match(absent.clone())
                 .set_server_side_encryption(self.kms_key_id.is_some().then_some(ServerSideEncryption::AwsKms))

@@ -303,6 +303,20 @@ pub struct S3Error {
     pub tries: u32,
 }
 
+impl S3Error {
+    /// A body that broke off, which S3 itself says nothing of.
+    pub(crate) fn cut_short(operation: Operation, what: &str, error: &dyn fmt::Display) -> Self {
+        Self {
+            operation,
+            kind: S3ErrorKind::Unreachable,
+            code: what.into(),
+            message: error.to_string(),
+            request_id: None,
+            tries: 1,
+        }
+    }
+}
+
 impl fmt::Display for S3Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} answered {}", self.operation, self.code)?;

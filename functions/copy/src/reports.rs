@@ -7,20 +7,17 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ServerSideEncryption;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
+use crate::documents::{Condition, Document, Documents};
 use crate::report::{Amount, Operation, Report, Status};
 use crate::s3::{Caller, Side};
 use crate::{Clients, Halt, Plan, S3Error, S3ErrorKind, SourceName};
 
 /// Where reports are kept in the destination.
 const FOLDER: &str = ".replicator/reports/";
+const HISTORY: &str = ".replicator/reports/history.json";
 /// Runs that a history remembers: three months of daily ones.
 const REMEMBERED: usize = 90;
 const PAGE: &str = include_str!("reports/page.html");
@@ -96,11 +93,8 @@ pub async fn keep(
     report: &Report,
     within: Duration,
 ) -> Result<History, S3Error> {
-    let keeper = Keeper {
-        plan,
-        caller: Caller::new(plan, Halt::never()).closing(),
-        side: Side::destination(clients, plan),
-    };
+    let caller = Caller::new(plan, Halt::never()).closing();
+    let keeper = Keeper(Documents::new(plan, caller, &Side::destination(clients, plan)));
     match tokio::time::timeout(within, keeper.keep(report)).await {
         Ok(kept) => kept,
         Err(_) => Err(S3Error {
@@ -114,22 +108,18 @@ pub async fn keep(
     }
 }
 
-struct Keeper<'a> {
-    plan: &'a Plan,
-    caller: Caller,
-    side: Side,
-}
+struct Keeper(Documents);
 
-impl Keeper<'_> {
+impl Keeper {
     async fn keep(&self, report: &Report) -> Result<History, S3Error> {
         let history = self.remember(report).await?;
-        let name = name(report);
+        let name = format!("{FOLDER}{}", name(report));
         let json = serde_json::to_vec_pretty(report).unwrap_or_default();
         let page = page(report, &history).into_bytes();
         const HTML: &str = "text/html; charset=utf-8";
-        self.put(&format!("{name}.json"), "application/json", json, None).await?;
-        self.put(&format!("{name}.html"), HTML, page.clone(), None).await?;
-        self.put("latest.html", HTML, page, None).await?;
+        self.0.put(&format!("{name}.json"), json, &Condition::Any).await?;
+        self.0.put_as(HTML, &format!("{name}.html"), page.clone(), &Condition::Any).await?;
+        self.0.put_as(HTML, &format!("{FOLDER}latest.html"), page, &Condition::Any).await?;
         Ok(history)
     }
 
@@ -141,90 +131,26 @@ impl Keeper<'_> {
             let (mut history, condition) = self.history().await?;
             history.add(report);
             let text = serde_json::to_vec(&history).unwrap_or_default();
-            match self.put("history.json", "application/json", text, Some(condition)).await {
+            match self.0.put(HISTORY, text, &condition).await {
                 Err(error) if error.kind == S3ErrorKind::PreconditionFailed && attempt < ATTEMPTS => {
                     attempt += 1;
                 }
-                put => return put.map(|()| history),
+                put => return put.map(|_| history),
             }
         }
     }
 
     async fn history(&self) -> Result<(History, Condition), S3Error> {
-        let got = self.caller.persist(Operation::GetObject, 0, async || {
-            let get = self
-                .side
-                .client
-                .get_object()
-                .bucket(&self.side.bucket)
-                .key(format!("{FOLDER}history.json"))
-                .set_expected_bucket_owner(self.side.owner.clone());
-            let got = self.caller.once(Operation::GetObject, get.send()).await?;
-            let etag = got.e_tag().unwrap_or_default().to_owned();
-            let body = got.body.collect().await.map_err(|error| S3Error {
-                operation: Operation::GetObject,
-                kind: S3ErrorKind::Unreachable,
-                code: "half a body".into(),
-                message: error.to_string(),
-                request_id: None,
-                tries: 1,
-            })?;
-            Ok((etag, body.into_bytes()))
-        });
-        match got.await {
-            Ok((etag, text)) => {
-                // What cannot be read is begun again: it is for a chart.
-                let history = serde_json::from_slice(&text).unwrap_or_else(|error| {
-                    tracing::warn!(%error, "{FOLDER}history.json cannot be read and is begun again");
-                    History::default()
-                });
-                Ok((history, Condition::Is(etag)))
-            }
-            Err(error) if error.kind == S3ErrorKind::NotFound => Ok((History::default(), Condition::Absent)),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn put(
-        &self,
-        name: &str,
-        content_type: &str,
-        text: Vec<u8>,
-        condition: Option<Condition>,
-    ) -> Result<(), S3Error> {
-        let (is, absent) = match condition {
-            None => (None, None),
-            Some(Condition::Is(etag)) => (Some(etag), None),
-            Some(Condition::Absent) => (None, Some("*".to_owned())),
+        let Some(Document { body, etag, .. }) = self.0.get(HISTORY).await? else {
+            return Ok((History::default(), Condition::Absent));
         };
-        let kms_key_id = &self.plan.destination.kms_key_id;
-        // A bucket with Object Lock wants a digest of what it is to keep.
-        let md5 = STANDARD.encode(Md5::digest(&text));
-        self.caller
-            .send(Operation::PutObject, || {
-                self.side
-                    .client
-                    .put_object()
-                    .bucket(&self.side.bucket)
-                    .key(format!("{FOLDER}{name}"))
-                    .set_expected_bucket_owner(self.side.owner.clone())
-                    .content_type(content_type)
-                    .set_if_match(is.clone())
-                    .set_if_none_match(absent.clone())
-                    .set_server_side_encryption(kms_key_id.is_some().then_some(ServerSideEncryption::AwsKms))
-                    .set_ssekms_key_id(kms_key_id.clone())
-                    .content_md5(&md5)
-                    .body(ByteStream::from(text.clone()))
-                    .send()
-            })
-            .await
-            .map(|_| ())
+        // What cannot be read is begun again: it is for a chart.
+        let history = serde_json::from_slice(&body).unwrap_or_else(|error| {
+            tracing::warn!(%error, "{HISTORY} cannot be read and is begun again");
+            History::default()
+        });
+        Ok((history, Condition::Is(etag)))
     }
-}
-
-enum Condition {
-    Is(String),
-    Absent,
 }
 
 /// `2026-11-21T03-00-00Z-database`: keys that sort by time, and hold nothing that a file

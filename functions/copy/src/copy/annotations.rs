@@ -110,13 +110,8 @@ impl Job {
                 .annotation_name(name)
                 .set_expected_bucket_owner(source.owner.clone());
             let got = self.caller.once(Operation::GetObjectAnnotation, get.send()).await?;
-            let payload = got.annotation_payload.collect().await.map_err(|error| S3Error {
-                operation: Operation::GetObjectAnnotation,
-                kind: S3ErrorKind::Unreachable,
-                code: "half an annotation".into(),
-                message: error.to_string(),
-                request_id: None,
-                tries: 1,
+            let payload = got.annotation_payload.collect().await.map_err(|error| {
+                S3Error::cut_short(Operation::GetObjectAnnotation, "half an annotation", &error)
             })?;
             Ok(payload.into_bytes())
         });

@@ -172,13 +172,11 @@ impl Job {
         let mut doubtful = begun || is_doubtful(&entry, reason);
         let fate = loop {
             if std::mem::take(&mut doubtful) && self.is_there(&entry).await {
-                match begun {
-                    true => match self.annotate_again(&entry).await {
-                        Ok(()) => break Fate::Unchanged,
-                        Err(error) => break self.fate(&entry, error).await,
-                    },
-                    false => break Fate::Unchanged,
-                }
+                let annotated = if begun { self.annotate_again(&entry).await } else { Ok(()) };
+                break match annotated {
+                    Ok(()) => Fate::Unchanged,
+                    Err(error) => self.fate(&entry, error).await,
+                };
             }
             match self.attempt(&entry).await {
                 Err(CopyError::Switched) => {}

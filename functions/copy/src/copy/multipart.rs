@@ -440,16 +440,15 @@ impl<'a> Upload<'a> {
         Ok(copied.into_values().collect())
     }
 
+    /// Answers them in the order in which they arrived.
     async fn copy_parts(&self, parts: &[Part]) -> Result<Vec<CopiedPart>, CopyError> {
         // One part that spans the object needs no range, and below 5 MiB takes none.
         let whole = parts.len() == 1 && parts[0].size == self.entry.size;
-        let mut copied: Vec<_> = streams::iter(parts.iter().copied())
+        streams::iter(parts.iter().copied())
             .map(|part| self.copy_part(part, whole))
             .buffer_unordered(self.job.caller.pace.most())
             .try_collect()
-            .await?;
-        copied.sort_unstable_by_key(|part| part.number);
-        Ok(copied)
+            .await
     }
 
     async fn copy_part(&self, part: Part, whole: bool) -> Result<CopiedPart, CopyError> {
