@@ -12,11 +12,11 @@ import sys
 import zipfile
 from pathlib import Path
 
-import boto3
 import pytest
 import runtime_api
 import template
-from measure import CACHE, free_port, peak_mib, release_binary, server
+from measure import CACHE, peak_mib
+from sim import client, s3_sim
 from template import ROOT
 
 DATABASE = "backup-my-environment-name"
@@ -46,27 +46,8 @@ def artifact(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def s3(tmp_path):
-    port = free_port()
-    buckets = [DATABASE, "my-company-backups"]
-    argv = [release_binary("s3-sim"), "--port", str(port)]
-    for bucket in buckets:
-        argv += ["--bucket", bucket]
-    client = boto3.client(
-        "s3",
-        endpoint_url=f"http://127.0.0.1:{port}",
-        region_name=template.REGION,
-        aws_access_key_id="sim-access-key",
-        aws_secret_access_key="sim-secret-key",
-    )
-
-    def ready() -> bool:
-        try:
-            return client.head_bucket(Bucket=DATABASE) is not None
-        except Exception:  # Whatever a server that is not there yet does.
-            return False
-
-    with server(argv, tmp_path / "s3-sim.log", dict(os.environ), ready):
-        yield client
+    with s3_sim(tmp_path, "--bucket", DATABASE, "--bucket", "my-company-backups") as address:
+        yield client(address)
 
 
 def environment(s3) -> dict[str, str]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
-import os
 import re
 import threading
 import time
@@ -16,14 +15,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 import requests
 import runtime_api
 import template
 from botocore.exceptions import ClientError
-from measure import free_port, release_binary, server
+from measure import release_binary
 from moto.server import ThreadedMotoServer
+from sim import client, s3_sim
 from stack import MACHINE, Stack
 
 FILESYSTEM = "backup-fs-my-environment-name"
@@ -180,28 +179,13 @@ def world(request, tmp_path, monkeypatch):
 
 
 def _s3(tmp_path, ends: contextlib.ExitStack, copy: int) -> Any:
-    port = free_port()
-    argv = [
-        *(release_binary("s3-sim"), "--port", str(port), "--copy-ms", str(copy)),
+    address = s3_sim(
+        tmp_path,
+        *("--copy-ms", str(copy)),
         *("--generate", f"{FILESYSTEM}:pattern=hex,count={KEYS},size=10"),
         *("--bucket", DESTINATION),
-    ]
-    client = boto3.client(
-        "s3",
-        endpoint_url=f"http://127.0.0.1:{port}",
-        region_name=template.REGION,
-        aws_access_key_id="sim-access-key",
-        aws_secret_access_key="sim-secret-key",
     )
-
-    def ready() -> bool:
-        try:
-            return client.head_bucket(Bucket=DESTINATION) is not None
-        except Exception:  # Whatever a server that is not there yet does.
-            return False
-
-    ends.enter_context(server(argv, tmp_path / "s3-sim.log", dict(os.environ), ready))
-    return client
+    return client(ends.enter_context(address))
 
 
 def _interpret(aws: str, stack: Stack) -> None:

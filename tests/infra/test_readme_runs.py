@@ -8,13 +8,12 @@ import re
 import shlex
 import shutil
 import subprocess
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import boto3
 import pytest
-from measure import free_port, release_binary, server, tool
+from measure import free_port, release_binary, tool
+from sim import s3_sim
 from template import ROOT
 from test_documents import commands
 from test_readme import ENGLISH, blocks, table_of, tables
@@ -136,27 +135,20 @@ def test_the_commands_by_hand_and_those_without_the_vendor_run(endpoint, tmp_pat
 
 @pytest.fixture
 def endpoint(tmp_path: Path):
-    address = f"http://127.0.0.1:{(port := free_port())}"
-    argv = [release_binary("s3-sim"), "--port", str(port)]
+    arguments = []
     for name in (
         *("empty", "my-company-backups"),
         *("backup-my-environment-name", "backup-fs-my-environment-name"),
     ):
-        argv += ["--bucket", name]
+        arguments += ["--bucket", name]
     for name, count, prefix in (
         ("vendor", OBJECTS, ""),
         ("vendor-next-day", OBJECTS * 101 // 100, ""),
         ("copied", OBJECTS, "database/"),
     ):
-        argv += ["--generate", f"{name}:pattern=sequential,count={count},size=4096,prefix={prefix}"]
-
-    def ready() -> bool:
-        try:
-            return urllib.request.urlopen(f"{address}/_sim/counters").status == 200
-        except urllib.error.URLError:
-            return False
-
-    with server(argv, tmp_path / "s3-sim.log", dict(os.environ), ready):
+        keys = f"pattern=sequential,count={count},size=4096,prefix={prefix}"
+        arguments += ["--generate", f"{name}:{keys}"]
+    with s3_sim(tmp_path, *arguments) as address:
         yield address
 
 
