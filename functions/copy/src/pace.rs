@@ -1,7 +1,8 @@
 //! How many requests are in flight, over all sources and routes. It is judged by the share of
-//! the answers that are SlowDowns: up by one after a round of (nearly) none, down by that share
-//! where it is more than a few, at most by a third. A server at its limit then refuses few and is kept at its
-//! limit, and one that refuses some at random, however many it is asked, is not spared for it.
+//! the answers that are SlowDowns: up by one after a round of (nearly) none, and where it is more
+//! than a few, down by that share or to as many as the server worked on. A server at its limit
+//! then refuses few and is kept at its limit, and one that refuses some at random, however many
+//! it is asked, is not spared for it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,7 +36,10 @@ struct State {
     answers: usize,
     /// Of these, SlowDowns.
     slow: usize,
-    cut: Option<Instant>,
+    /// The time that the others took, added up.
+    worked: Duration,
+    /// When this round began: after a cut, in the future.
+    since: Instant,
     /// Of all good answers.
     took: Duration,
     good: u32,
@@ -51,7 +55,8 @@ impl Pace {
                 debt: 0,
                 answers: 0,
                 slow: 0,
-                cut: None,
+                worked: Duration::ZERO,
+                since: Instant::now(),
                 took: Duration::ZERO,
                 good: 0,
             }),
@@ -72,7 +77,7 @@ impl Pace {
 
     /// A request was answered well, after this time in flight.
     pub(crate) fn answered(&self, took: Duration) {
-        self.count(false);
+        self.count(Some(took));
         let mut state = self.state();
         state.took += took;
         state.good = state.good.saturating_add(1);
@@ -86,26 +91,33 @@ impl Pace {
 
     /// The server asked to be spared.
     pub(crate) fn slowed(&self) {
-        self.count(true);
+        self.count(None);
     }
 
-    fn count(&self, slow: bool) {
+    /// An answer: what a good one took.
+    fn count(&self, good: Option<Duration>) {
+        let now = Instant::now();
         let mut state = self.state();
-        if state.cut.is_some_and(|at| at.elapsed() < REST) {
+        if now < state.since {
             return;
         }
         state.answers += 1;
-        state.slow += usize::from(slow);
+        state.slow += usize::from(good.is_none());
+        state.worked += good.unwrap_or_default();
         // As many as were in flight together, or as are enough to tell.
         if state.answers < state.limit.max(ROUND) {
             return;
         }
         let State { limit, answers, slow, .. } = *state;
-        (state.answers, state.slow) = (0, 0);
+        // On average, by Little's law.
+        let at_work = state.worked.div_duration_f64(now - state.since) as usize;
+        (state.answers, state.slow, state.worked, state.since) = (0, 0, Duration::ZERO, now);
         if slow * MANY > answers {
             // SlowDowns come sooner than other answers, and make up more of them.
-            let fewer = limit - (limit * slow / answers).clamp(1, limit.div_ceil(3));
-            self.cut(&mut state, fewer.max(1));
+            let spared = limit - (limit * slow / answers).clamp(1, limit.div_ceil(3));
+            // A first round ends before its good answers are in: it says too little.
+            self.cut(&mut state, spared.min(at_work).max(limit.div_ceil(8)));
+            state.since = now + REST;
         } else if slow * FEW <= answers && limit < self.most {
             state.limit += 1;
             match state.debt {
@@ -119,7 +131,6 @@ impl Pace {
         state.debt += state.limit - limit;
         state.debt -= self.permits.forget_permits(state.debt);
         state.limit = limit;
-        state.cut = Some(Instant::now());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -150,34 +161,36 @@ impl Drop for Permit<'_> {
 mod tests {
     use super::*;
 
-    /// A round of answers, of which so many are SlowDowns.
-    fn round(pace: &Pace, slow: usize) {
-        let answers = pace.state().limit.max(ROUND);
-        (0..answers - slow).for_each(|_| pace.answered(Duration::ZERO));
+    /// A round of answers: so many good ones, each of a second, and so many SlowDowns.
+    async fn round(pace: &Pace, good: usize, slow: usize) {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        (0..good).for_each(|_| pace.answered(Duration::from_secs(1)));
         (0..slow).for_each(|_| pace.slowed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_limit_falls_by_the_share_that_is_refused_and_climbs_back() {
-        let pace = Pace::new(100);
-        let in_flight: Vec<_> = futures_util::future::join_all((0..100).map(|_| pace.admit())).await;
-        round(&pace, 34);
-        round(&pace, 34); // the same overload
-        assert_eq!(pace.state().limit, 66);
+    async fn the_limit_falls_by_what_is_refused_and_climbs_back() {
+        let pace = Pace::new(200);
+        let in_flight: Vec<_> = futures_util::future::join_all((0..200).map(|_| pace.admit())).await;
+        round(&pace, 180, 20).await;
+        (0..200).for_each(|_| pace.slowed()); // the same overload
+        assert_eq!(pace.state().limit, 180, "by the share");
         drop(in_flight);
-        assert_eq!(pace.permits.available_permits(), 66);
+        assert_eq!(pace.permits.available_permits(), 180);
 
-        tokio::time::advance(REST).await;
-        round(&pace, 60);
-        assert_eq!((pace.state().limit, pace.permits.available_permits()), (44, 44), "at most by a third");
+        round(&pace, 60, 120).await;
+        // 60 s in the 0.9 s after the cut.
+        assert_eq!(pace.state().limit, 66, "to what the server worked on");
+        round(&pace, 0, 100).await;
+        assert_eq!((pace.state().limit, pace.permits.available_permits()), (9, 9), "but not at once to nothing");
 
-        tokio::time::advance(REST).await;
-        (0..100).for_each(|_| round(&pace, 0));
-        assert_eq!((pace.state().limit, pace.permits.available_permits()), (100, 100));
+        for _ in 0..191 {
+            round(&pace, 200, 0).await;
+        }
+        assert_eq!((pace.state().limit, pace.permits.available_permits()), (200, 200));
 
         for _ in 0..50 {
-            tokio::time::advance(REST).await;
-            round(&pace, 50);
+            round(&pace, 0, 200).await;
         }
         assert_eq!(pace.permits.available_permits(), 1, "one request is always let through");
     }
@@ -185,7 +198,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_slow_down_in_a_hundred_answers_spares_nobody() {
         let pace = Pace::new(200);
-        (0..1_000).for_each(|_| round(&pace, 2));
+        for _ in 0..1_000 {
+            round(&pace, 198, 2).await;
+        }
         assert_eq!(pace.state().limit, 200);
     }
 }
