@@ -7,9 +7,12 @@ use crate::ETag;
 use crate::list::Entry;
 use crate::report::Reason;
 
-/// An object overwritten while its copy is made can carry an older time than the copy. No
+/// An object overwritten while its copy is made can carry an older time than the copy: no
 /// copy takes longer than this.
 const MARGIN: SignedDuration = SignedDuration::from_mins(15);
+/// The same for an object of parts, whose time is that of its upload's opening: what was there
+/// before may have been copied while the upload was open.
+const MARGIN_OF_PARTS: SignedDuration = SignedDuration::from_hours(24);
 
 /// One key, and on which sides it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,8 +68,7 @@ pub(crate) fn decide(source: &Entry, destination: &Entry, plain: PlainEtags) -> 
     }
     let comparable = match (&source.etag, &destination.etag) {
         (ETag::Plain(_), ETag::Plain(_)) => true,
-        // A copy follows its source's parts. The times would not do: an upload's is that of
-        // its opening, and the object before it may have been copied while it was open.
+        // A copy follows its source's parts.
         (ETag::Multipart(_, parts), ETag::Multipart(_, copied)) => parts == copied,
         _ => false,
     };
@@ -74,13 +76,9 @@ pub(crate) fn decide(source: &Entry, destination: &Entry, plain: PlainEtags) -> 
         PlainEtags::Unknown if comparable => Decision::AskEncryption,
         PlainEtags::Comparable if comparable => Decision::Copy(Reason::EtagDiffers),
         _ if source.modified > destination.modified => Decision::Copy(Reason::ModifiedSince),
-        _ if source.modified > less_margin(destination.modified) => Decision::Copy(Reason::InDoubt),
+        _ if is_newer(&source.etag, source.modified, destination.modified) => Decision::Copy(Reason::InDoubt),
         _ => Decision::Skip,
     }
-}
-
-fn less_margin(copied: Timestamp) -> Timestamp {
-    copied.saturating_sub(MARGIN).unwrap_or(Timestamp::MIN)
 }
 
 /// Whether the checksums of both sides, for a HEAD each, may spare the copy: where the times
@@ -96,8 +94,12 @@ pub(crate) fn is_doubtful(source: &Entry, reason: Reason) -> bool {
 
 /// Whether the source was written after its copy was made, or so shortly before that the copy
 /// may miss it.
-pub(crate) fn is_newer(source: Timestamp, copied: Timestamp) -> bool {
-    source > less_margin(copied)
+pub(crate) fn is_newer(etag: &ETag, modified: Timestamp, copied: Timestamp) -> bool {
+    let margin = match etag {
+        ETag::Multipart(..) => MARGIN_OF_PARTS,
+        _ => MARGIN,
+    };
+    modified > copied.saturating_sub(margin).unwrap_or(Timestamp::MIN)
 }
 
 #[cfg(test)]
@@ -142,12 +144,14 @@ mod tests {
             ((1, A, 900), (1, B, 900), Incomparable, Decision::Copy(Reason::InDoubt)),
             ((1, A, 886), (1, B, 900), Incomparable, Decision::Copy(Reason::InDoubt)),
             ((1, A, 885), (1, B, 900), Incomparable, Decision::Skip),
-            ((1, a2, 0), (1, A, 900), Comparable, Decision::Skip),
+            ((1, a2, 0), (1, A, 1440), Comparable, Decision::Skip),
+            // Its upload may have been open when the copy was made.
+            ((1, a2, 0), (1, A, 1439), Comparable, Decision::Copy(Reason::InDoubt)),
             ((1, a2, 0), (1, b2, 900), Unknown, Decision::AskEncryption),
             ((1, a2, 0), (1, b2, 900), Comparable, Decision::Copy(Reason::EtagDiffers)),
-            ((1, a2, 0), (1, b2, 900), Incomparable, Decision::Skip),
+            ((1, a2, 0), (1, b2, 1440), Incomparable, Decision::Skip),
             // Not parted alike: made by another tool.
-            ((1, a2, 0), (1, b3, 900), Comparable, Decision::Skip),
+            ((1, a2, 0), (1, b3, 1440), Comparable, Decision::Skip),
             ((1, a2, 900), (1, b3, 900), Comparable, Decision::Copy(Reason::InDoubt)),
             ((1, "", 901), (1, A, 900), Comparable, Decision::Copy(Reason::ModifiedSince)),
             // Servers that list no ETags at all.

@@ -90,7 +90,7 @@ pub(super) fn why_nothing(source: &Facts, copy: &Facts) -> String {
 
 /// Whether the copy was made before, or while, the source's object was written.
 pub(super) fn is_outdated(source: &Seen, copy: &Seen) -> bool {
-    is_newer(source.modified, copy.modified)
+    is_newer(&source.facts.etag, source.modified, copy.modified)
 }
 
 /// Whether the next run would copy it, by what the listings will tell it.
