@@ -151,7 +151,8 @@ impl Claim {
         }
     }
 
-    /// The source's lease while a run has it that was handed over; and its ETag.
+    /// The source's lease while a run has it that was handed over; and its ETag. Whoever closes
+    /// that run may have let go before, and have died before it could tell of it.
     ///
     /// # Errors
     /// [`RunError::LeaseLost`] where that run no longer has it.
@@ -159,14 +160,16 @@ impl Claim {
         documents: Documents,
         source: SourceName,
         run: &str,
+        is_closing: bool,
     ) -> Result<(Self, String), RunError> {
         let key = key(source);
         let found = look(&documents, &key).await.map_err(|error| documents.failed(&key, error))?;
         let others = found.left();
+        let is_open = |state| state == State::HandedOver || is_closing && state == State::Released;
         let Found { document: Some(document), record: Some(record) } = found else {
             return Err(RunError::LeaseLost { run: run.to_owned(), source_name: source });
         };
-        if record.run != run || record.state != State::HandedOver {
+        if record.run != run || !is_open(record.state) {
             return Err(RunError::LeaseLost { run: run.to_owned(), source_name: source });
         }
         let claim = Self { documents, source, key, record, lapses_after: HANDED_OVER, others };

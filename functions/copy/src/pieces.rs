@@ -146,7 +146,7 @@ pub async fn copy(plan: &Plan, clients: &Clients, halt: &Halt, piece: &str) -> R
         let plan = before.scope.narrow(plan)?;
         let plan = Plan { piece: Some(key(piece)), lease: LEASE, hands_over: false, ..plan };
         let source = plan.sources[0].name;
-        let (claim, etag) = Claim::handed_over(documents.clone(), source, run).await?;
+        let (claim, etag) = Claim::handed_over(documents.clone(), source, run, false).await?;
         claim.renewed_during(etag, halt, replicate(&plan, clients, halt, Arc::new(()))).await?
     };
     let (report, error) = match copied.await {
@@ -261,7 +261,7 @@ pub async fn close(plan: &Plan, clients: &Clients, run: &str) -> Result<(Plan, R
     let source = of.source;
     report.status = status(&report.sources);
 
-    let (claim, etag) = Claim::handed_over(documents, source, run).await?;
+    let (claim, etag) = Claim::handed_over(documents, source, run, true).await?;
     let scope = scope.ok_or_else(|| RunError::NoPiece(list(run)))?;
     let plan = scope.narrow(plan)?;
     claim.close(etag, &scope, Checkpoint::join(remains).as_ref()).await?;

@@ -94,12 +94,16 @@ async fn a_piece_that_is_not_done_is_named_and_the_next_run_copies_it() {
     };
     assert_eq!(left.piece, format!("{}/2", over.run));
     assert_eq!(Some(&left.after), report.sources[0].stopped_after.as_ref());
+    // As after a death between closing it and telling of it.
+    assert_eq!(close(&fixture, &over).await.expect("a report"), report);
     fixture.hands_over = false;
     assert_eq!(fixture.run().await.status, Status::Complete);
     assert_nothing_is_copied_twice(&fixture);
     fixture.assert_at_rest().await;
     // It was closed: whoever is late with a piece is told so.
     let late = copy(&fixture, &clients, &left.piece, &Halt::never()).await.expect_err("closed");
+    assert_eq!(late.name(), "LeaseLost", "{late}");
+    let late = close(&fixture, &over).await.expect_err("another run had the source");
     assert_eq!(late.name(), "LeaseLost", "{late}");
 }
 
