@@ -182,7 +182,7 @@ mod tests {
         // 60 s in the 0.9 s after the cut.
         assert_eq!(pace.state().limit, 66, "to what the server worked on");
         round(&pace, 0, 100).await;
-        assert_eq!((pace.state().limit, pace.permits.available_permits()), (9, 9), "but not at once to nothing");
+        assert_eq!((pace.state().limit, pace.permits.available_permits()), (9, 9), "but not to nothing");
 
         for _ in 0..191 {
             round(&pace, 200, 0).await;
