@@ -11,6 +11,8 @@
 //! Of a checkpoint that [`Checkpoint::cut`] makes many, each is whole: it can be kept on its own
 //! and continued like any other.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,10 @@ pub(crate) struct Checkpoint {
     pub(crate) objects: Vec<Unfinished>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) uploads: Vec<OpenUpload>,
+    /// Keys of objects that may have arrived without what comes after them, such as annotations:
+    /// a listing does not tell.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) in_doubt: BTreeSet<String>,
     /// What the runs before found that no run after them will look at.
     #[serde(default)]
     pub(crate) earlier: Earlier,
@@ -177,6 +183,7 @@ impl Checkpoint {
             ranges: vec![KeyRange::default()],
             objects: Vec::new(),
             uploads: Vec::new(),
+            in_doubt: BTreeSet::new(),
             earlier: Earlier::default(),
             strays_since: None,
         }
@@ -189,9 +196,10 @@ impl Checkpoint {
         !self.ranges.is_empty() || self.objects.iter().any(|object| !object.begun)
     }
 
-    /// Whether another has the same left.
+    /// Whether another has the same left, in whatever order it came to be.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        (&self.ranges, &self.objects, &self.uploads) == (&other.ranges, &other.objects, &other.uploads)
+        let keys = |of: &Self| -> BTreeSet<String> { of.objects.iter().map(|of| of.key.clone()).collect() };
+        self.ranges == other.ranges && keys(self) == keys(other)
     }
 
     /// As long as others go on with pieces of it, any of its objects may have arrived.
@@ -208,6 +216,7 @@ impl Checkpoint {
             all.ranges.extend(piece.ranges);
             all.objects.extend(piece.objects);
             all.uploads.extend(piece.uploads);
+            all.in_doubt.extend(piece.in_doubt);
             let Earlier { archived, failed, newest, newest_missing } = piece.earlier;
             all.earlier.archived = all.earlier.archived.plus(archived);
             all.earlier.failed = all.earlier.failed.plus(failed);
@@ -290,6 +299,8 @@ pub(crate) struct Remains {
     pub(crate) others: Vec<Checkpoint>,
     /// Uploads of narrower runs, for a run over all of the source to go on with.
     pub(crate) adopted: Vec<OpenUpload>,
+    /// What of theirs is in doubt.
+    pub(crate) in_doubt: BTreeSet<String>,
     /// What nobody will go on with. Its uploads are of no use.
     pub(crate) dropped: Vec<Checkpoint>,
     /// When the run before began, if it died.
@@ -320,6 +331,7 @@ impl Remains {
                 remains.others.push(checkpoint);
             } else if checkpoint.scope.whole() == *scope {
                 remains.adopted.append(&mut checkpoint.uploads);
+                remains.in_doubt.append(&mut checkpoint.in_doubt);
             } else {
                 remains.dropped.push(checkpoint);
             }
@@ -370,6 +382,14 @@ mod tests {
             earlier: Earlier { archived: Amount { objects: 3, bytes: 3 }, ..Earlier::default() },
             ..Checkpoint::new(scope, Timestamp::UNIX_EPOCH)
         }
+    }
+
+    #[test]
+    fn what_is_left_is_alike_whatever_order_it_came_to_be_in() {
+        let left = |objects: Vec<Unfinished>| Checkpoint { objects, ..checkpoint() };
+        let begun = Unfinished { begun: true, ..object("a") };
+        assert!(left(vec![object("a"), object("b")]).is_like(&left(vec![object("b"), begun])));
+        assert!(!left(vec![object("a"), object("b")]).is_like(&left(vec![object("a")])));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a run has begun and not finished: what its [`Checkpoint`] is made of.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
 
@@ -20,6 +20,8 @@ pub(crate) struct Ledger {
     /// Interrupted or failed.
     unfinished: Vec<Unfinished>,
     failed: usize,
+    /// Keys that are looked at more closely than a listing tells.
+    in_doubt: BTreeSet<String>,
     earlier: Earlier,
 }
 
@@ -30,6 +32,7 @@ impl Ledger {
         let mut ledger = Self::new(scope, started, remains);
         let strays_since = [own.strays_since, ledger.begin.strays_since].into_iter().flatten().min();
         ledger.carried = own.objects.iter().cloned().collect();
+        ledger.in_doubt = own.in_doubt.clone();
         ledger.earlier = own.earlier.clone();
         ledger.begin = Checkpoint { objects: Vec::new(), strays_since, ..own };
         Some(ledger)
@@ -38,11 +41,17 @@ impl Ledger {
     /// Goes on with `remains`, or begins with everything.
     pub(crate) fn new(scope: Scope, started: Timestamp, remains: &mut Remains) -> Self {
         let mut begin = Checkpoint::new(scope, started);
+        let mut in_doubt = std::mem::take(&mut remains.in_doubt);
         match remains.own.take() {
             Some(own) if own.is_worth_going_on() => begin = own,
-            Some(own) => (begin.uploads, begin.strays_since) = (own.uploads, own.strays_since),
+            Some(own) => {
+                (begin.uploads, begin.strays_since) = (own.uploads, own.strays_since);
+                in_doubt.extend(own.in_doubt);
+                in_doubt.extend(own.objects.into_iter().map(|object| object.key));
+            }
             None => {}
         }
+        in_doubt.append(&mut begin.in_doubt);
         begin.uploads.append(&mut remains.adopted);
         begin.strays_since = [begin.strays_since, remains.died_since].into_iter().flatten().min();
         Self {
@@ -52,7 +61,13 @@ impl Ledger {
             in_flight: HashMap::new(),
             unfinished: Vec::new(),
             failed: 0,
+            in_doubt,
         }
+    }
+
+    /// Whether an object may have arrived without what comes after it.
+    pub(crate) fn is_in_doubt(&self, key: &str) -> bool {
+        self.in_doubt.contains(key)
     }
 
     /// The keys to look at.
@@ -113,8 +128,22 @@ impl Ledger {
                 self.earlier.archived.add(outcome.size);
                 self.earlier.miss(outcome.modified);
             }
-            _ => {}
+            _ => {
+                self.in_doubt.remove(&outcome.key);
+            }
         }
+    }
+
+    /// What a run leaves that was not stopped to the next one, which looks at everything. Where
+    /// `everything` was listed, what was not met is gone.
+    pub(crate) fn left_in_doubt(&self, everything: bool) -> Option<Checkpoint> {
+        let mut in_doubt: BTreeSet<_> = self.unfinished.iter().map(|object| object.key.clone()).collect();
+        if !everything {
+            in_doubt.extend(self.in_doubt.iter().cloned());
+        }
+        let Checkpoint { scope, since, .. } = self.begin.clone();
+        let none = Checkpoint { ranges: Vec::new(), ..Checkpoint::new(scope, since) };
+        (!in_doubt.is_empty()).then_some(Checkpoint { in_doubt, ..none })
     }
 
     /// What is left: of these keys nothing is known, `waiting` are to be copied, `uploads` open.
@@ -135,6 +164,7 @@ impl Ledger {
             ranges,
             objects,
             uploads,
+            in_doubt: self.in_doubt.clone(),
             earlier: Earlier { newest: self.begin.earlier.newest.max(newest), ..self.earlier.clone() },
             ..self.begin.clone()
         }
@@ -143,6 +173,6 @@ impl Ledger {
     /// The checkpoint of a run that was killed before it did anything.
     pub(crate) fn unbegun(&self) -> Checkpoint {
         let objects = self.carried.iter().cloned().collect();
-        Checkpoint { objects, ..self.begin.clone() }
+        Checkpoint { objects, in_doubt: self.in_doubt.clone(), ..self.begin.clone() }
     }
 }

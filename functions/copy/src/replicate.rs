@@ -261,7 +261,8 @@ const REFUSALS: u64 = 32;
 fn refusal(report: &Report) -> Option<&Failure> {
     let any = |of: fn(&crate::SourceReport) -> crate::Amount| report.total(of).objects > 0;
     let is_rest = report.sources.iter().any(|source| source.resumed.is_some());
-    if is_rest || any(|source| source.copied) || any(|source| source.unchanged) {
+    let goes_on = report.sources.iter().any(|source| source.handed_over.is_some());
+    if is_rest || goes_on || any(|source| source.copied) || any(|source| source.unchanged) {
         return None;
     }
     let mut failures = report.sources.iter().flat_map(|source| &source.failures);
@@ -324,6 +325,10 @@ impl SourceRun<'_> {
             let goes_on = GoesOn { documents, source: self.job.name, lease, left: left.clone(), cuts };
             return (self.close(), Some(goes_on));
         }
+        // What failed may have arrived, and lack what comes after it.
+        let everything = self.tally.report.error.is_none();
+        let left =
+            left.or_else(|| self.ledger.left_in_doubt(everything).filter(|_| self.plan.piece.is_none()));
         let Ended { lost, uploads } = lease.release(left).await;
         self.abort(&uploads).await;
         if let Some(lost) = lost {
@@ -409,7 +414,7 @@ impl SourceRun<'_> {
                 && let Some((entry, reason, begun)) = self.next(listed)
             {
                 let job = Arc::clone(&self.job);
-                let breadth = breadth(&entry).min(widest);
+                let breadth = breadth(&entry, self.job.streams()).min(widest);
                 taken += breadth;
                 copies.spawn(async move { (job.copy(entry, reason, begun).await, breadth) });
             }
@@ -489,7 +494,7 @@ impl SourceRun<'_> {
     fn next(&mut self, listed: bool) -> Option<(Entry, Reason, bool)> {
         if !self.is_refused() {
             if let Some(object) = self.ledger.next_carried() {
-                let begun = object.begun;
+                let begun = object.begun || self.ledger.is_in_doubt(&object.key);
                 let (entry, reason) = object.entry();
                 self.observer.found(entry.size);
                 self.ledger.begun(&entry, reason);
@@ -498,7 +503,8 @@ impl SourceRun<'_> {
             let (range, entry, reason) = self.waiting.pop_front()?;
             self.join.keyspace().admitted(range, Some(&entry.key));
             self.ledger.begun(&entry, reason);
-            return Some((entry, reason, false));
+            let begun = reason == Reason::InDoubt && self.ledger.is_in_doubt(&entry.key);
+            return Some((entry, reason, begun));
         }
         if self.probes == REFUSALS || !listed && self.waiting.len() < AHEAD {
             return None;
@@ -523,7 +529,8 @@ impl SourceRun<'_> {
             Pair::Source(entry) => (entry, Some(Reason::New)),
             Pair::Both(entry, copy) => {
                 let reason = self.differs(&entry, &copy).await;
-                (entry, reason)
+                let in_doubt = self.ledger.is_in_doubt(&entry.key).then_some(Reason::InDoubt);
+                (entry, reason.or(in_doubt))
             }
         };
         self.observer.listed();

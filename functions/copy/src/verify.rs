@@ -13,9 +13,11 @@ pub(crate) struct Facts {
     pub(crate) etag: ETag,
     /// Under SSE-KMS an ETag is no MD5.
     pub(crate) kms: bool,
-    /// Checksums of the whole object, by algorithm. Those made of parts' checksums are left
-    /// out: they depend on the parts.
+    /// Checksums of the whole object, by algorithm.
     pub(crate) checksums: Vec<(&'static str, String)>,
+    /// Checksums made of the parts' checksums. They depend on the parts: only where they are the
+    /// same do they tell anything.
+    pub(crate) composites: Vec<(&'static str, String)>,
 }
 
 impl From<&HeadObjectOutput> for Facts {
@@ -33,16 +35,17 @@ impl From<&HeadObjectOutput> for Facts {
             ("XXHASH3", head.checksum_xxhash3()),
             ("XXHASH128", head.checksum_xxhash128()),
         ];
+        // An older server sends no type, but a composite checksum ends in `-N`.
+        let (checksums, composites) = checksums
+            .into_iter()
+            .filter_map(|(algorithm, value)| Some((algorithm, value?.to_owned())))
+            .partition(|(_, value)| whole && !value.contains('-'));
         Self {
             size: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
             etag: ETag::parse(head.e_tag().unwrap_or_default()),
             kms: is_kms(head.server_side_encryption()),
-            checksums: checksums
-                .into_iter()
-                // An older server sends no type, but a composite checksum ends in `-N`.
-                .filter_map(|(algorithm, value)| Some((algorithm, value?.to_owned())))
-                .filter(|(_, value)| whole && !value.contains('-'))
-                .collect(),
+            checksums,
+            composites,
         }
     }
 }
@@ -70,7 +73,9 @@ pub(crate) fn compare(source: &Facts, destination: &Facts) -> Verdict {
         let other = destination.checksums.iter().find(|(other, _)| other == algorithm)?;
         Some(other.1 == *value)
     });
+    let has_same_parts = source.composites.iter().any(|composite| destination.composites.contains(composite));
     match common {
+        None if has_same_parts => Verdict::Verified(VerifiedBy::Checksum),
         Some(true) => Verdict::Verified(VerifiedBy::Checksum),
         Some(false) => Verdict::Mismatch,
         None if comparable(source) && comparable(destination) => Verdict::Mismatch,
@@ -96,7 +101,19 @@ mod tests {
             etag: ETag::parse(etag),
             kms,
             checksums: crc.map(|crc| ("CRC64NVME", crc.to_owned())).into_iter().collect(),
+            composites: Vec::new(),
         }
+    }
+
+    #[test]
+    fn checksums_of_parts_prove_what_is_the_same_and_refute_nothing() {
+        let of = |sha: &str| Facts {
+            composites: vec![("SHA256", sha.to_owned())],
+            ..facts(1, &format!("{A}-2"), true, None)
+        };
+        let other = |sha: &str| Facts { etag: ETag::parse(&format!("{B}-2")), ..of(sha) };
+        assert_eq!(compare(&of("x-2"), &other("x-2")), Verdict::Verified(VerifiedBy::Checksum));
+        assert_eq!(compare(&of("x-2"), &other("y-2")), Verdict::Verified(VerifiedBy::Size));
     }
 
     #[test]

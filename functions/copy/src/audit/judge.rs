@@ -154,6 +154,7 @@ mod tests {
             etag: ETag::parse(etag),
             kms,
             checksums: crc.map(|crc| ("CRC64NVME", crc.to_owned())).into_iter().collect(),
+            composites: Vec::new(),
         }
     }
 

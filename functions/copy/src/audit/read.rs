@@ -205,6 +205,7 @@ fn seen(got: &GetObjectOutput, listed: &Entry) -> Seen {
             etag: listed.etag.clone(),
             kms: is_kms(got.server_side_encryption()),
             checksums: Vec::new(),
+            composites: Vec::new(),
         },
         modified: got.last_modified().map_or(listed.modified, timestamp),
     }

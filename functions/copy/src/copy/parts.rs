@@ -78,10 +78,15 @@ fn foreseen(entry: &Entry) -> Option<u64> {
 }
 
 /// How many requests at once this object keeps busy, on average: its parts go together, the
-/// four requests around them one after the other.
-pub(crate) fn breadth(entry: &Entry) -> usize {
-    usize::try_from(foreseen(entry).map_or(1, |parts| parts.div_ceil(5))).unwrap_or(usize::MAX)
+/// four requests around them one after the other. One that is streamed whole takes as much of
+/// the line as others' parts.
+pub(crate) fn breadth(entry: &Entry, streams: bool) -> usize {
+    let whole = if streams { entry.size.div_ceil(STREAMED).max(1) } else { 1 };
+    usize::try_from(foreseen(entry).map_or(whole, |parts| parts.div_ceil(5))).unwrap_or(usize::MAX)
 }
+
+/// What a streamed object of one piece is counted in.
+const STREAMED: u64 = 64 << 20;
 
 /// The requests that copying this object takes when nothing goes wrong.
 pub(crate) fn foresee(entry: &Entry, streams: bool) -> Vec<(Operation, u64)> {

@@ -145,6 +145,23 @@ async fn a_piece_that_stays_as_it_is_is_given_up_with_its_reason() {
     assert!(fixture.sim.state().open_uploads(CUSTOMER).len() <= 1);
 }
 
+/// What is refused before anything is there is no reason not to go on with the rest.
+#[tokio::test]
+async fn a_run_that_is_handed_over_is_no_refused_run() {
+    let latency = Latency { copy: Duration::from_millis(600), ..Latency::default() };
+    let mut fixture = Fixture::with(Config { latency, ..Config::default() }).await;
+    fixture.settings.max_in_flight = Some("1".into());
+    fixture.hands_over = true;
+    for index in 0..4 {
+        fixture.sim.state().put(VENDOR, &format!("{index}"), Object::new(bytes(index, 10)));
+    }
+    let refused = FaultKind::Error { status: 403, code: "AccessDenied" };
+    fixture.sim.add_fault(Fault::rate("CopyObject", refused, 1.0).on_key("filesystem/0"));
+    let report = fixture.try_run(&soon(1_000), Arc::new(())).await.expect("a report");
+    assert_eq!(report.sources[0].failed.objects, 1, "{report:#?}");
+    assert!(report.sources[0].handed_over.is_some(), "{report:#?}");
+}
+
 /// Such as keys that expire: nobody but the next call looks at what is left of a piece.
 #[tokio::test]
 async fn a_piece_that_an_error_ends_early_is_gone_on_with() {

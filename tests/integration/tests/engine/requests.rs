@@ -57,7 +57,7 @@ async fn etags_that_cannot_be_compared_leave_the_decision_to_the_times() {
     let fixture = Fixture::new().await;
     let state = fixture.sim.state();
     state.set_default_encryption(CUSTOMER, Encryption::Kms("alias/backups".into()));
-    let long_ago = SystemTime::now() - Duration::from_secs(3_600);
+    let long_ago = SystemTime::now() - Duration::from_secs(30 * 3_600);
     for index in 0..10 {
         state.put(VENDOR, &format!("single-{index}"), Object::new(bytes(index, 10)));
     }

@@ -398,15 +398,42 @@ async fn annotations_that_a_stop_kept_from_their_object_come_with_the_next_run()
     let halt = Halt::never();
     let cancel = halt.clone();
     fixture.sim.on_request(move |event, _| {
-        if event.is_before() && event.operation == "PutObjectAnnotation" {
+        if !event.is_before() && event.operation == "CompleteMultipartUpload" {
             cancel.cancel();
         }
     });
     let report = fixture.try_run(&halt, Arc::new(())).await.expect("a report");
     assert_eq!(report.sources[0].interrupted.objects, 1, "{report:#?}");
+    assert_eq!(fixture.customer("parts").annotations.len(), 0);
     fixture.sim.clear_hooks();
     assert_eq!(fixture.run().await.status, Status::Complete);
     fixture.assert_same("parts");
+    assert_eq!(fixture.customer("parts").annotations.len(), 1);
+    fixture.assert_at_rest().await;
+}
+
+/// By the listings, their object is there.
+#[tokio::test]
+async fn annotations_that_failed_come_with_the_run_that_can_write_them() {
+    let mut fixture = Fixture::new().await;
+    let object = Object::new(bytes(1, 6 * MIB)).with_parts(vec![5 * MIB, MIB]);
+    fixture.sim.state().put(VENDOR, "parts", object.with_annotation("origin", "{}"));
+    let refused = FaultKind::Error { status: 400, code: "InvalidRequest" };
+    fixture.sim.add_fault(Fault::rate("PutObjectAnnotation", refused, 1.0));
+    for _ in 0..2 {
+        let report = fixture.run().await;
+        assert_eq!(report.status, Status::ObjectsMissing, "{report:#?}");
+    }
+    // A stop before it is looked at, and a run over a part alone, forget nothing.
+    let stopped = Halt::never();
+    stopped.drain();
+    assert_eq!(fixture.try_run(&stopped, Arc::new(())).await.expect("a report").status, Status::Stopped);
+    fixture.request.prefix = Some("other/".into());
+    assert_eq!(fixture.run().await.status, Status::Complete);
+    fixture.request.prefix = None;
+    assert_eq!(fixture.run().await.status, Status::ObjectsMissing);
+    fixture.sim.clear_faults();
+    assert_eq!(fixture.run().await.status, Status::Complete);
     assert_eq!(fixture.customer("parts").annotations.len(), 1);
     fixture.assert_at_rest().await;
 }

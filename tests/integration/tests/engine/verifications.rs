@@ -29,7 +29,7 @@ fn lands(key: &str) -> String {
 
 /// Puts an object that was written before it was ever verified.
 fn put(fixture: &Fixture, key: &str, object: Object) {
-    fixture.sim.state().put(VENDOR, key, object.with_last_modified(hours_ago(5)));
+    fixture.sim.state().put(VENDOR, key, object.with_last_modified(hours_ago(29)));
 }
 
 /// A vendor's bucket of all kinds of objects, and its copies.
