@@ -66,12 +66,13 @@ impl Made {
     }
 }
 
-/// The key with its dates taken out: dumps of one database, made again and again, have one.
+/// The key with its dates taken out: dumps of one database, made again and again, have one. An
+/// hour alone stays, for it may be another number: the more series, the more is kept of them.
 pub(crate) fn series(key: &str) -> String {
     let mut series = String::new();
     let mut from = 0;
     for found in dates(key) {
-        for cut in [Some(found.date), found.time].into_iter().flatten() {
+        for cut in [Some(found.date.start..found.date_ends), found.time].into_iter().flatten() {
             series.push_str(&key[from..cut.start]);
             series.push('*');
             from = cut.end;
@@ -84,6 +85,8 @@ pub(crate) fn series(key: &str) -> String {
 struct Found {
     /// The date, with its time of day if that follows at once.
     date: Range<usize>,
+    /// The same, without an hour alone.
+    date_ends: usize,
     /// The time of day further on.
     time: Option<Range<usize>>,
     at: Timestamp,
@@ -99,8 +102,8 @@ fn dates(key: &str) -> Vec<Found> {
     while place < bytes.len() {
         let begins = bytes[place].is_ascii_digit() && (place == 0 || !bytes[place - 1].is_ascii_digit());
         match begins.then(|| date_at(bytes, place)).flatten() {
-            Some((at, to)) => {
-                found.push(Found { date: place..to, time: None, at });
+            Some((at, date_ends, to)) => {
+                found.push(Found { date: place..to, date_ends, time: None, at });
                 place = to;
             }
             None => place += 1,
@@ -134,7 +137,8 @@ fn whole_time(bytes: &[u8], from: usize) -> Option<(SignedDuration, Range<usize>
     })
 }
 
-fn date_at(bytes: &[u8], from: usize) -> Option<(Timestamp, usize)> {
+/// When it is, where it ends without an hour alone, and with it.
+fn date_at(bytes: &[u8], from: usize) -> Option<(Timestamp, usize, usize)> {
     let mut reader = Reader { bytes, place: from };
     let year = reader.digits(4)?;
     let separator = reader.skip(b"-_./");
@@ -153,7 +157,8 @@ fn date_at(bytes: &[u8], from: usize) -> Option<(Timestamp, usize)> {
         return None;
     }
     let at = DateTime::from_parts(date, time).to_zoned(TimeZone::UTC).ok()?.timestamp();
-    Some((at, to))
+    let is_hour = to > reader.place && to - reader.place <= 3;
+    Some((at, if is_hour { reader.place } else { to }, to))
 }
 
 fn time_at(bytes: &[u8], from: usize) -> (Time, usize) {
@@ -257,6 +262,9 @@ mod tests {
             series("2025/01/02/app-20250102-2200.sql.gz")
         );
         assert_eq!(series("2026/11/20/app_03-15-42.sql.gz"), "*/app_*.sql.gz");
+        // Hours, or two customers.
+        assert_eq!(series("2026/11/20/03/app.sql"), "*/03/app.sql");
+        assert_ne!(series("app-2026-11-20-01.sql"), series("app-2026-11-20-02.sql"));
         assert_ne!(series("2026-11-20/shop1.sql"), series("2026-11-20/shop2.sql"));
         assert_eq!(series("latest.sql"), "latest.sql");
     }

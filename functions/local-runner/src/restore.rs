@@ -49,7 +49,8 @@ pub(crate) async fn command(args: &Restore) -> anyhow::Result<ExitCode> {
     let (key, version) = chosen(&mut backups, args, &patterns).await?;
     let address = backups.address(&key);
     let (object, dump) = open(&backups, &key, version.as_deref(), args.dump.entry.as_deref()).await?;
-    let origin = Origin::of(dump.content, &dump.head);
+    let origin = Origin::of(dump.content, &dump.head)
+        .with_context(|| format!("cannot restore {address}; nothing was changed"))?;
     let engine = origin.engine.filter(|_| dump.content == format::Content::PostgresCustom);
     let engine =
         engine.or(args.server.engine).or(origin.engine).ok_or_else(|| Usage::Engine(address.clone()))?;
@@ -233,6 +234,7 @@ impl Restoring<'_> {
     }
 
     async fn pour(&self, dump: Dump, database: &str) -> anyhow::Result<Poured> {
+        self.server.is_connected_to(database).await?;
         pour::pour(dump, &self.server, database, self.args.server.no_owner, &self.halt).await
     }
 

@@ -61,15 +61,16 @@ pub(crate) async fn command(args: &Rotate) -> anyhow::Result<ExitCode> {
     }
 
     let doomed: Vec<&Row> = rows.iter().filter(|row| row.kept.is_empty()).collect();
-    let share = doomed.len() * 100 / rows.len().max(1);
+    let of = rows.iter().filter(|row| row.object.size > 0).count();
+    let share = doomed.len() * 100 / of.max(1);
     let mut text = plan_lines(&rows, &prefix);
     let size = |rows: &[&Row]| bytes(rows.iter().map(|row| row.object.size).sum());
     text.push_str(&format!(
         "\n{}: {} in {} series; keeps {}, deletes {} ({}, {share} % of them)\n",
         replica.address(&prefix),
-        count(rows.len() as u64, "dump"),
+        count(of as u64, "dump"),
         series,
-        rows.len() - doomed.len(),
+        of - doomed.len(),
         doomed.len(),
         size(&doomed),
     ));
@@ -96,7 +97,7 @@ pub(crate) async fn command(args: &Rotate) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     print(&text)?;
-    if doomed.len() * 100 > rows.len() * usize::from(args.at_most) {
+    if doomed.len() * 100 > of * usize::from(args.at_most) {
         anyhow::bail!(
             "the plan deletes more than {} % of the dumps: nothing was deleted; look at it again, then say --at-most {}",
             args.at_most,
@@ -118,7 +119,10 @@ fn judge(dumps: Vec<Object>, prefix: &str, args: &Rotate, now: Timestamp) -> (Ve
     let number = series.len();
     let stale = now.checked_sub((i64::from(args.stale_after) * 24).hours()).unwrap_or(now);
     let mut rows = Vec::new();
-    for mut dumps in series.into_values() {
+    for dumps in series.into_values() {
+        // What is empty restores nothing: it must not be what is kept in the place of a dump.
+        let (mut dumps, mut empty): (Vec<_>, Vec<_>) = dumps.into_iter().partition(|row| row.object.size > 0);
+        empty.iter_mut().for_each(|row| row.kept.push("empty: no dump".into()));
         dumps.sort_by(|a, b| (b.made.at, &b.object.key).cmp(&(a.made.at, &a.object.key)));
         let made: Vec<Timestamp> = dumps.iter().map(|row| row.made.at).collect();
         let is_stale = made.first().is_some_and(|newest| *newest < stale);
@@ -128,6 +132,7 @@ fn judge(dumps: Vec<Object>, prefix: &str, args: &Rotate, now: Timestamp) -> (Ve
                 row.kept.push("no newer dumps come".into());
             }
         }
+        dumps.append(&mut empty);
         rows.append(&mut dumps);
     }
     (rows, number)

@@ -108,17 +108,25 @@ impl Evidence {
         Self { size, etag, hidden: false, checksums: Vec::new(), part_size: None }
     }
 
-    /// Whether the ETag proves more once the size of the first part is known.
-    pub(super) fn needs_parts(&self) -> bool {
-        let many = matches!(self.etag, ETag::Multipart(_, 2..));
-        many && !self.hidden && self.part_size.is_none() && self.strongest() > Proof::PartsMd5
+    /// The number of parts, where the ETag proves more once their size is known.
+    pub(super) fn needs_parts(&self) -> Option<u16> {
+        match self.etag {
+            ETag::Multipart(_, count @ 2..)
+                if !self.hidden && self.part_size.is_none() && self.strongest() > Proof::PartsMd5 =>
+            {
+                Some(count)
+            }
+            _ => None,
+        }
     }
 
-    /// With the first part's size. It tells the others' if they are all as large.
-    pub(super) fn with_first_part(mut self, first: u64) -> Self {
+    /// With the first part's size and the last one's. They tell the others' if those are all as
+    /// large as the first.
+    pub(super) fn with_parts(mut self, first: u64, last: u64) -> Self {
         if let ETag::Multipart(_, count) = self.etag
-            && first > 0
-            && self.size.div_ceil(first) == u64::from(count)
+            && (1..=first).contains(&last)
+            && first.checked_mul(u64::from(count) - 1).and_then(|all| all.checked_add(last))
+                == Some(self.size)
         {
             self.part_size = Some(first);
         }
@@ -332,9 +340,11 @@ mod tests {
         let parts: Vec<ETag> = TEXT.chunks(20).map(md5).collect();
         let etag = ETag::of_parts(&parts).expect("plain parts").to_string();
         let without = evidence(&etag, &[]);
-        assert_eq!((without.strongest(), without.needs_parts()), (Proof::Size, true));
-        assert_eq!(without.clone().with_first_part(30).strongest(), Proof::Size, "it does not fit");
-        let with = without.with_first_part(20);
+        assert_eq!((without.strongest(), without.needs_parts()), (Proof::Size, Some(3)));
+        for (first, last) in [(30, 3), (20, 4), (18, 5), (0, 43), (1, 41)] {
+            assert_eq!(without.clone().with_parts(first, last).strongest(), Proof::Size, "{first}, {last}");
+        }
+        let with = without.with_parts(20, 3);
         assert_eq!(judged(&with, TEXT), Verdict::Proven(Proof::PartsMd5));
         assert_eq!(judged(&with, &TEXT.to_ascii_uppercase()), Verdict::Refuted(Proof::PartsMd5));
         let one = evidence(&ETag::of_parts(&[md5(TEXT)]).expect("plain").to_string(), &[]);

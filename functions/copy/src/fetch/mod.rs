@@ -221,10 +221,13 @@ impl Bucket {
             archived: false,
         };
         let mut evidence = Evidence::from(&head);
-        if evidence.needs_parts() {
-            let first = self.head(key, version, Some(&object.etag), Some(1)).await?;
-            let size = first.content_length().and_then(|size| u64::try_from(size).ok());
-            evidence = evidence.with_first_part(size.unwrap_or_default());
+        if let Some(count) = evidence.needs_parts() {
+            let size_of = async |part: u16| {
+                let head = self.head(key, version, Some(&object.etag), Some(part.into())).await?;
+                let size = head.content_length().and_then(|size| u64::try_from(size).ok());
+                Ok::<_, FetchError>(size.unwrap_or_default())
+            };
+            evidence = evidence.with_parts(size_of(1).await?, size_of(count).await?);
         }
         Ok((object, evidence))
     }

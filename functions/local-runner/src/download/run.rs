@@ -164,6 +164,12 @@ fn consider(job: &Job, wanted: &Wanted, object: &Object) -> Result<(PathBuf, Exi
         }
         // Its content is to be compared.
         Existing::File { size, .. } if size == object.size => {}
+        // A machine that crashed before all was on its disk leaves a file that has its time and lacks
+        // its end.
+        Existing::File { size, modified, .. }
+            if size < object.size
+                && seconds(modified) == Some(object.modified.as_second())
+                && !object.archived => {}
         Existing::File { .. } if !wanted.overwrite => return Err(Fate::Kept),
         _ if object.archived => return Err(Fate::Archived),
         _ => {}

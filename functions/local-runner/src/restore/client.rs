@@ -12,7 +12,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
 use crate::args::{Engine, ServerArgs};
-use crate::escape::escape_lines;
+use crate::escape::{escape, escape_lines};
 use crate::exit::Usage;
 
 /// The variable that holds the password.
@@ -130,6 +130,26 @@ impl Server {
             command
         });
         Client::start(commands.collect(), self.engine)
+    }
+
+    /// Makes sure that `database` is where statements go.
+    pub(crate) async fn is_connected_to(&self, database: &str) -> anyhow::Result<()> {
+        // MariaDB's client takes the argument's for what it is told last.
+        if self.engine == Engine::Mariadb {
+            return Ok(());
+        }
+        // A service's file (PGSERVICE, or an option) goes before the environment.
+        let answer = self.ask(Some(database), "SELECT current_database();").await?;
+        let connected = answer.first().and_then(|row| row.first()).map_or("", String::as_str);
+        if connected != database {
+            anyhow::bail!(
+                "psql connects to the database `{}`, and not to `{}`, as a service (PGSERVICE) or a \
+                 --client-option says: leave that out; nothing was changed there",
+                escape(connected),
+                escape(database)
+            );
+        }
+        Ok(())
     }
 
     /// What the statements answer: rows of columns.

@@ -97,7 +97,7 @@ pub(crate) async fn pour(
     halt: &Halt,
 ) -> anyhow::Result<Poured> {
     let layers = if dump.layers.is_empty() { "content".to_owned() } else { dump.layers.join(" in ") };
-    let origin = Origin::of(dump.content, &dump.head);
+    let origin = Origin::of(dump.content, &dump.head)?;
     let (sender, mut sql) = mpsc::channel(WAITING);
     let reader = dump.reader;
     let unpacking = tokio::task::spawn_blocking(move || unpack(reader, &sender));

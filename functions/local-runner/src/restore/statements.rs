@@ -22,18 +22,21 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn of(content: Content, head: &[u8]) -> Self {
+    pub(crate) fn of(content: Content, head: &[u8]) -> Result<Self, Refused> {
         const POSTGRESQL: Origin =
             Origin { engine: Some(Engine::Postgresql), mark: Some("-- PostgreSQL database dump complete") };
         if content == Content::PostgresCustom {
             // `pg_restore` writes the same statements as `pg_dump`.
-            return POSTGRESQL;
+            return Ok(POSTGRESQL);
         }
         let text = String::from_utf8_lossy(head);
         let begins = |what: &str| {
             text.lines().take(20).any(|line| line.trim_start_matches('\u{feff}').starts_with(what))
         };
-        if begins("-- MariaDB dump ") || begins("-- MySQL dump ") {
+        if begins("-- Dump created by MySQL pump utility") {
+            return Err(Refused::Qualified);
+        }
+        Ok(if begins("-- MariaDB dump ") || begins("-- MySQL dump ") {
             Self { engine: Some(Engine::Mariadb), mark: Some("-- Dump completed") }
         } else if begins("-- PostgreSQL database dump") {
             POSTGRESQL
@@ -46,7 +49,7 @@ impl Origin {
             Self { engine: Some(Engine::Mariadb), mark: None }
         } else {
             Self { engine: None, mark: None }
-        }
+        })
     }
 }
 
@@ -63,6 +66,11 @@ pub(crate) enum Refused {
          it without, or restore it by hand on a server of its own"
     )]
     Connects(String),
+    #[error(
+        "mysqlpump made the dump, with its database's name in every statement: it would go there, whatever \
+         --database says; restore it by hand on a server of its own"
+    )]
+    Qualified,
 }
 
 /// Lets a dump's lines through on their way to one database.
@@ -76,6 +84,7 @@ pub(crate) struct Statements {
     holding: bool,
     /// In the body of a routine, `;` ends nothing.
     in_routine: bool,
+    large_objects: LargeObjects,
     /// The database the dump was made of, if it says so.
     named: Option<String>,
     tail: Vec<u8>,
@@ -90,6 +99,7 @@ impl Statements {
             held: Vec::new(),
             holding: true,
             in_routine: false,
+            large_objects: LargeObjects::No,
             named: None,
             tail: Vec::new(),
         }
@@ -153,6 +163,9 @@ impl Statements {
                 if let Some(rest) = text.strip_prefix("\\connect ").or_else(|| text.strip_prefix("\\c ")) {
                     return Err(Refused::Connects(rest.trim().to_owned()));
                 }
+                if self.large_objects.take(text) {
+                    return Ok(());
+                }
             }
             Engine::Mariadb => {
                 if let Some(delimiter) = after(text, &["DELIMITER"]) {
@@ -202,6 +215,32 @@ impl Statements {
     }
 }
 
+/// Where a dump has PostgreSQL's large objects: in a transaction of their own, whose end would be
+/// that of the one around all of the dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LargeObjects {
+    No,
+    Announced,
+    Begun,
+}
+
+impl LargeObjects {
+    /// Whether the line is to be left out.
+    fn take(&mut self, line: &str) -> bool {
+        let announces = line.starts_with("-- Data for Name: ") && line.contains("; Type: BLOBS; ");
+        let (next, left_out) = match (*self, line) {
+            (Self::Announced, "BEGIN;") => (Self::Begun, true),
+            (Self::Begun, "COMMIT;") => (Self::No, true),
+            (Self::Announced, "--" | "") => (Self::Announced, false),
+            (Self::Begun, _) => (Self::Begun, false),
+            _ if announces => (Self::Announced, false),
+            _ => (Self::No, false),
+        };
+        *self = next;
+        left_out
+    }
+}
+
 /// Whether the dump says of itself that it is whole.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -214,7 +253,10 @@ pub(crate) enum Ending {
 }
 
 fn may_be_of_interest(first: u8) -> bool {
-    matches!(first, b'U' | b'u' | b'C' | b'c' | b'D' | b'd' | b'A' | b'a' | b'/' | b'\\' | b' ' | b'\t')
+    matches!(
+        first,
+        b'-' | b'B' | b'U' | b'u' | b'C' | b'c' | b'D' | b'd' | b'A' | b'a' | b'/' | b'\\' | b' ' | b'\t'
+    )
 }
 
 /// What follows one of `words`, in whatever case.
@@ -235,7 +277,7 @@ mod tests {
     fn through(engine: Engine, dump: &str) -> Result<(String, Ending, Option<String>), Refused> {
         let mut answers = Vec::new();
         for piece in [1, 7, dump.len().max(1)] {
-            let origin = Origin::of(Content::Sql, dump.as_bytes());
+            let origin = Origin::of(Content::Sql, dump.as_bytes())?;
             let mut statements = Statements::new(engine, "scratch", origin);
             let mut out = Vec::new();
             let passed = dump.as_bytes().chunks(piece).try_for_each(|bytes| statements.take(bytes, &mut out));
@@ -271,7 +313,19 @@ mod tests {
         assert_eq!(error, Refused::Several("a".into(), "b".into()));
         let error = through(Engine::Postgresql, "SELECT 1;\n\\connect app\n").expect_err("refused");
         assert_eq!(error, Refused::Connects("app".into()));
+        let pump = "-- Dump created by MySQL pump utility, version: 8.0.36\nDROP TABLE `app`.`t`;\n";
+        assert_eq!(through(Engine::Mariadb, pump), Err(Refused::Qualified));
         assert!(through(Engine::Postgresql, "COPY t FROM stdin;\n\\\\connect app\nuse app;\n\\.\n").is_ok());
+    }
+
+    #[test]
+    fn large_objects_do_not_end_the_transaction() {
+        let blobs = "-- Data for Name: BLOBS; Type: BLOBS; Schema: -; Owner: -\n--\n\n";
+        let dump = |begin, commit| {
+            format!("BEGIN;\nCOMMIT;\n{blobs}{begin}SELECT 1;\n\n{commit}CREATE PROCEDURE\nBEGIN;\nCOMMIT;\n")
+        };
+        let (text, ..) = through(Engine::Postgresql, &dump("BEGIN;\n", "COMMIT;\n")).expect("let through");
+        assert_eq!(text, dump("", ""));
     }
 
     #[test]

@@ -260,6 +260,25 @@ fn a_file_that_rotted_is_found_by_its_content() {
     shelf.command(&["--checksum"]).assert().code(0);
 }
 
+/// As a machine leaves it that crashed before all was on its disk.
+#[test]
+fn a_file_that_lacks_its_end_is_fetched_again() {
+    let shelf = Shelf::new(&[("dump", b"12345")]);
+    shelf.command(&[]).assert().code(0);
+    let path = shelf.to().join("dump");
+    let time = fs::metadata(&path).and_then(|file| file.modified()).expect("a time");
+    for torn in ["", "123"] {
+        fs::write(&path, torn).expect("written");
+        fs::File::options()
+            .append(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(time))
+            .expect("set back");
+        shelf.command(&[]).assert().code(0);
+        shelf.assert_has(&[("dump", b"12345")]);
+    }
+}
+
 #[test]
 fn keys_without_a_place_are_reported_and_nothing_leaves_the_directory() {
     let long = "x".repeat(256);

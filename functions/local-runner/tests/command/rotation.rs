@@ -68,6 +68,19 @@ fn more_than_the_share_is_refused_as_a_whole() {
     assert_contains(&stdout(&run), &["newest", "Deleted 9 dumps."]);
 }
 
+/// As a vendor's broken job leaves them.
+#[test]
+fn what_is_empty_takes_no_dumps_place() {
+    let (world, keys) = with_dumps(10);
+    for key in &keys[..7] {
+        world.state().put(CUSTOMER, key, Object::bytes(""));
+    }
+    let before = world.copies();
+    let run = rotate(&world, &["--keep-last", "7", "--apply"]).code(0);
+    assert_contains(&stdout(&run), &["3 dumps in 1 series; keeps 3, deletes 0", "(empty: no dump)"]);
+    assert_eq!(world.copies(), before);
+}
+
 #[test]
 fn a_vendor_that_stopped_loses_nothing() {
     let world = World::new();

@@ -89,11 +89,12 @@ async fn a_dump_cut_short_at_the_vendor_is_no_restore() -> Result<()> {
         let place = dump.windows(mark.len()).position(|bytes| bytes == mark).context("no mark")?;
         Ok(dump[..place].to_vec())
     };
-    // After whole statements: no client sees anything wrong.
+    // After whole statements: no client sees anything wrong. PostgreSQL's is cut behind its large
+    // objects, which a dump puts into a transaction of their own.
     let world =
         World::with("database/m.sql", cut(mariadb.dump(&["whole"])?, b"\n-- Dumping events")?).await?;
     let plain = postgresql.dump(&["--dbname=whole"])?;
-    world.put("database/p.sql", cut(plain, b"--\n-- Name: posts_id_seq; Type: SEQUENCE SET")?);
+    world.put("database/p.sql", cut(plain, b"--\n-- Name: posts posts_pkey; Type: CONSTRAINT")?);
     let archive = postgresql.dump(&["--format=custom", "--dbname=whole"])?;
     world.put("database/p.dump", archive[..archive.len() - archive.len() / 4].to_vec());
 

@@ -1,6 +1,8 @@
 //! What was dumped comes back: every packing, both servers.
 
-use anyhow::Result;
+use std::io::Write;
+
+use anyhow::{Context, Result};
 use integration_tests::{MariaDb, PostgreSql};
 use s3_sim::Object;
 
@@ -108,6 +110,21 @@ async fn a_postgresql_drill_counts_and_leaves_nothing() -> Result<()> {
     world.put("database/2026/11/21/app.sql", server.dump(&["--create", "--dbname=drilled"])?);
     let run = world.restore(&*server, &["--drill"]).run().await?;
     assert_failed(&run, &["2026/11/21/app.sql failed", "the scratch database was dropped"]);
+    assert_eq!(server.scratches()?, "");
+
+    // psql takes a service's database rather than the one it is told.
+    let mut service = tempfile::NamedTempFile::new()?;
+    service.write_all(b"[production]\ndbname=drilled\n")?;
+    let clean = server.dump(&["--clean", "--if-exists", "--dbname=drilled"])?;
+    world.put("database/2026/11/22/app.sql", clean);
+    server.sql("drilled", "DELETE FROM log")?;
+    let run = world.restore(&*server, &["--drill"]).env("PGSERVICE", "production");
+    let run = run.env("PGSERVICEFILE", service.path().to_str().context("UTF-8")?).run().await?;
+    assert_failed(
+        &run,
+        &["connects to the database `drilled`", "PGSERVICE", "the scratch database was dropped"],
+    );
+    assert_eq!(server.sql("drilled", "SELECT count(*) FROM log")?.trim(), "0", "it was restored");
     assert_eq!(server.scratches()?, "");
     Ok(())
 }
