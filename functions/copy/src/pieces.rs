@@ -7,6 +7,7 @@
 //! nobody does any more it lapses, and the next run goes on with what was left when the run was
 //! cut: pieces save work, and losing them loses nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -259,12 +260,19 @@ pub async fn close(plan: &Plan, clients: &Clients, run: &str) -> Result<(Plan, R
         });
     }
     let source = of.source;
+    // As a run that is not handed over leaves them.
+    let in_doubt: BTreeSet<_> = of.failures.iter().map(|object| object.key.clone()).collect();
     report.status = status(&report.sources);
 
     let (claim, etag) = Claim::handed_over(documents, source, run, true).await?;
     let scope = scope.ok_or_else(|| RunError::NoPiece(list(run)))?;
     let plan = scope.narrow(plan)?;
-    claim.close(etag, &scope, Checkpoint::join(remains).as_ref()).await?;
+    let nothing = Checkpoint { ranges: Vec::new(), ..Checkpoint::new(scope.clone(), report.started) };
+    let mut left = Checkpoint::join(remains).or((!in_doubt.is_empty()).then_some(nothing));
+    if let Some(left) = &mut left {
+        left.in_doubt.extend(in_doubt);
+    }
+    claim.close(etag, &scope, left.as_ref()).await?;
     Ok((plan, report))
 }
 

@@ -27,7 +27,7 @@ async fn handed_over() -> (Fixture, HandedOver) {
         fixture.sim.state().put(VENDOR, &format!("{index:04}"), Object::new(bytes(index, 10)));
     }
     let large = Object::new(bytes(1, 23 * MIB)).with_part_size(5 * MIB);
-    fixture.sim.state().put(VENDOR, "large", large);
+    fixture.sim.state().put(VENDOR, "large", large.with_annotation("origin", "{}"));
     let report = fixture.try_run(&soon(1_200), Arc::new(())).await.expect("a report");
     assert_eq!(report.status, Status::Stopped);
     let over = report.sources[0].handed_over.clone().expect("handed over");
@@ -148,18 +148,39 @@ async fn a_piece_that_stays_as_it_is_is_given_up_with_its_reason() {
 /// What is refused before anything is there is no reason not to go on with the rest.
 #[tokio::test]
 async fn a_run_that_is_handed_over_is_no_refused_run() {
-    let latency = Latency { copy: Duration::from_millis(600), ..Latency::default() };
-    let mut fixture = Fixture::with(Config { latency, ..Config::default() }).await;
-    fixture.settings.max_in_flight = Some("1".into());
+    let mut fixture = Fixture::new().await;
     fixture.hands_over = true;
     for index in 0..4 {
         fixture.sim.state().put(VENDOR, &format!("{index}"), Object::new(bytes(index, 10)));
+        if index > 0 {
+            let hang = Fault::rate("CopyObject", FaultKind::Hang, 1.0);
+            fixture.sim.add_fault(hang.on_key(format!("filesystem/{index}")));
+        }
     }
     let refused = FaultKind::Error { status: 403, code: "AccessDenied" };
     fixture.sim.add_fault(Fault::rate("CopyObject", refused, 1.0).on_key("filesystem/0"));
     let report = fixture.try_run(&soon(1_000), Arc::new(())).await.expect("a report");
     assert_eq!(report.sources[0].failed.objects, 1, "{report:#?}");
     assert!(report.sources[0].handed_over.is_some(), "{report:#?}");
+}
+
+/// By the listings, their objects are there when the run is closed.
+#[tokio::test]
+async fn annotations_that_a_piece_could_not_write_come_with_the_next_run() {
+    let (mut fixture, over) = handed_over().await;
+    let clients = fixture.clients();
+    let refused = FaultKind::Error { status: 400, code: "InvalidRequest" };
+    fixture.sim.add_fault(Fault::rate("PutObjectAnnotation", refused, 1.0));
+    for number in 0..over.pieces {
+        finish(&fixture, &clients, &format!("{}/{number}", over.run)).await;
+    }
+    assert_eq!(close(&fixture, &over).await.expect("a report").status, Status::ObjectsMissing);
+    fixture.hands_over = false;
+    assert_eq!(fixture.run().await.status, Status::ObjectsMissing);
+    fixture.sim.clear_faults();
+    assert_eq!(fixture.run().await.status, Status::Complete);
+    assert_eq!(fixture.customer("large").annotations.len(), 1);
+    fixture.assert_at_rest().await;
 }
 
 /// Such as keys that expire: nobody but the next call looks at what is left of a piece.
