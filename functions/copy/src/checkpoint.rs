@@ -189,6 +189,12 @@ impl Checkpoint {
         }
     }
 
+    /// Of a run that looked at everything; `None` where nothing is in doubt.
+    pub(crate) fn of_doubt(scope: Scope, since: Timestamp, in_doubt: BTreeSet<String>) -> Option<Self> {
+        let ranges = Vec::new();
+        (!in_doubt.is_empty()).then(|| Self { ranges, in_doubt, ..Self::new(scope, since) })
+    }
+
     /// Whether a run that does no more than this leaves less to the next. One large object that
     /// takes longer than a run, and does not come in parts, must not keep the next ones from
     /// all that is new: they look at everything again, and find it among that.

@@ -141,9 +141,7 @@ impl Ledger {
         if !everything {
             in_doubt.extend(self.in_doubt.iter().cloned());
         }
-        let Checkpoint { scope, since, .. } = self.begin.clone();
-        let none = Checkpoint { ranges: Vec::new(), ..Checkpoint::new(scope, since) };
-        (!in_doubt.is_empty()).then_some(Checkpoint { in_doubt, ..none })
+        Checkpoint::of_doubt(self.begin.scope.clone(), self.begin.since, in_doubt)
     }
 
     /// What is left: of these keys nothing is known, `waiting` are to be copied, `uploads` open.

@@ -267,11 +267,8 @@ pub async fn close(plan: &Plan, clients: &Clients, run: &str) -> Result<(Plan, R
     let (claim, etag) = Claim::handed_over(documents, source, run, true).await?;
     let scope = scope.ok_or_else(|| RunError::NoPiece(list(run)))?;
     let plan = scope.narrow(plan)?;
-    let nothing = Checkpoint { ranges: Vec::new(), ..Checkpoint::new(scope.clone(), report.started) };
-    let mut left = Checkpoint::join(remains).or((!in_doubt.is_empty()).then_some(nothing));
-    if let Some(left) = &mut left {
-        left.in_doubt.extend(in_doubt);
-    }
+    let doubt = Checkpoint::of_doubt(scope.clone(), report.started, in_doubt);
+    let left = Checkpoint::join(remains.into_iter().chain(doubt));
     claim.close(etag, &scope, left.as_ref()).await?;
     Ok((plan, report))
 }

@@ -234,7 +234,7 @@ impl Restoring<'_> {
     }
 
     async fn pour(&self, dump: Dump, database: &str) -> anyhow::Result<Poured> {
-        self.server.is_connected_to(database).await?;
+        self.server.check_connection(database).await?;
         pour::pour(dump, &self.server, database, self.args.server.no_owner, &self.halt).await
     }
 

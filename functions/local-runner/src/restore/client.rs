@@ -133,7 +133,7 @@ impl Server {
     }
 
     /// Makes sure that `database` is where statements go.
-    pub(crate) async fn is_connected_to(&self, database: &str) -> anyhow::Result<()> {
+    pub(crate) async fn check_connection(&self, database: &str) -> anyhow::Result<()> {
         // MariaDB's client takes the argument's for what it is told last.
         if self.engine == Engine::Mariadb {
             return Ok(());
