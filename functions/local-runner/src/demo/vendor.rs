@@ -10,7 +10,7 @@ use s3_sim::{Object, State};
 pub(super) const DUMPS: &str = "backup-my-environment-name";
 pub(super) const FILES: &str = "backup-fs-my-environment-name";
 
-const NIGHTS: i32 = 30;
+const NIGHTS: u32 = 30;
 const MIB: u64 = 1 << 20;
 
 /// Thirty nights and a few thousand files.
@@ -18,7 +18,7 @@ pub(super) fn fill(state: &State) {
     state.create_bucket(DUMPS);
     state.create_bucket(FILES);
     for ago in (1..=NIGHTS).rev() {
-        put_dump(state, night(ago));
+        put_dump(state, ago);
     }
     for number in 0..3_000 {
         put_file(state, &name(number), number, days(400 - number / 8));
@@ -30,7 +30,7 @@ pub(super) fn fill(state: &State) {
 
 /// Tonight's dump, a file changed, a file deleted.
 pub(super) fn work_a_night(state: &State) {
-    put_dump(state, night(0));
+    put_dump(state, 0);
     put_file(state, &name(1_234), 9_999, Duration::ZERO);
     state.delete(FILES, &name(77));
 }
@@ -46,10 +46,12 @@ const ODD_NAMES: [&str; 7] = [
     "uploads/équipe/Ⅻ – compte rendu~.md",
 ];
 
-/// Most nights a dump of one piece; on Sundays the full one, in parts of 64 MiB.
-fn put_dump(state: &State, date: Date) {
-    let full = date.weekday() == jiff::civil::Weekday::Sunday;
-    let seed = u64::from(date.day_of_year().unsigned_abs());
+/// Most nights a dump of one piece; once a week the full one, in parts of 64 MiB. Which night and
+/// what size hangs on its age alone: the demonstration tells the same on every day.
+fn put_dump(state: &State, ago: u32) {
+    let date = night(ago);
+    let full = ago % 7 == 6;
+    let seed = u64::from(NIGHTS - ago);
     let kind = if full { "full" } else { "incremental" };
     let size = if full { 1_400 * MIB + seed * 12_345 } else { 38 * MIB + seed * 54_321 };
     let mut dump = Object::virtual_bytes(seed, size)
@@ -90,9 +92,9 @@ fn days(days: u64) -> Duration {
     Duration::from_secs(days * 86_400)
 }
 
-fn night(ago: i32) -> Date {
+fn night(ago: u32) -> Date {
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-    today.saturating_sub(Span::new().days(ago))
+    today.saturating_sub(Span::new().days(i64::from(ago)))
 }
 
 /// A quarter past two, or now if that is still to come.
