@@ -13,8 +13,8 @@ use serde::Serialize;
 use self::destination::examine_destination;
 use self::source::Patient;
 use crate::rights::Remedy;
-use crate::s3::{Caller, Clients, Side};
-use crate::{Halt, Plan, Route, S3Error};
+use crate::s3::{Caller, Side};
+use crate::{Clients, Halt, Plan, Route, S3Error};
 
 /// The object that an examination writes.
 pub const DOCTOR_KEY: &str = ".replicator/doctor";

@@ -31,6 +31,7 @@
 mod alphabet;
 mod audit;
 mod checkpoint;
+mod clients;
 mod copy;
 mod diff;
 pub mod doctor;
@@ -59,6 +60,7 @@ mod settings;
 mod verify;
 
 pub use audit::{Comparison, Finding, SourceVerification, Verification, verify};
+pub use clients::Clients;
 pub use error::{PlanError, RunError, S3Error, S3ErrorKind};
 pub use etag::ETag;
 pub use halt::Halt;
@@ -69,5 +71,4 @@ pub use report::{
     Property, Reason, Report, Resumed, Route, SourceReport, Status, VerifiedBy,
 };
 pub use rights::{Remedy, Statement};
-pub use s3::Clients;
 pub use settings::{RESERVED_PREFIX, Request, Settings};

@@ -23,8 +23,8 @@ use crate::lease::{Answer, Claim, Ended, Found, Lease};
 use crate::ledger::Ledger;
 use crate::list::{Entry, Listing};
 use crate::report::{Failure, Fate, Outcome, Reason, Report, Tally, close, status};
-use crate::s3::{Caller, Clients, Side};
-use crate::{Halt, Plan, RunError, S3ErrorKind, Source, SourceName, Transfer, lease, pieces};
+use crate::s3::{Caller, Side};
+use crate::{Clients, Halt, Plan, RunError, S3ErrorKind, Source, SourceName, Transfer, lease, pieces};
 
 /// Is told what a run does, while it does it. Called from many tasks; must not block.
 pub trait Observer: Send + Sync {

@@ -1,17 +1,11 @@
-//! The clients of both sides, and [`Caller::send`]: the one place where a request is paced,
-//! timed, counted, tried again, and its error classified.
+//! The two sides, and [`Caller::send`]: the one place where a request is paced, timed, counted,
+//! tried again, and its error classified.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::SharedCredentialsProvider;
-use aws_sdk_s3::config::StalledStreamProtectionConfig;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use tokio::sync::Semaphore;
@@ -20,80 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::pace::Pace;
 use crate::report::{Operation, Requests};
 use crate::rights::{Place, Remedy, Whose};
-use crate::{Halt, Plan, PlanError, RunError, S3Error, S3ErrorKind, Settings, Source};
-
-/// The S3 clients of both sides.
-#[derive(Clone, Debug)]
-pub struct Clients {
-    /// Reads the vendor's buckets with the customer's own credentials.
-    pub source: Client,
-    /// Reads them with the keys that the vendor gave.
-    pub vendor: Option<Client>,
-    /// Lists the customer's bucket and writes to it; its credentials read the source too
-    /// when S3 copies server-side.
-    pub destination: Client,
-}
-
-impl Clients {
-    /// Clients for `settings`, with the credentials the SDK finds: a Lambda's role, the
-    /// environment, a profile.
-    ///
-    /// # Errors
-    /// [`PlanError::Endpoint`] where an endpoint is no URL.
-    pub async fn connect(settings: &Settings) -> Result<Self, PlanError> {
-        Self::new(&aws_config::load_defaults(BehaviorVersion::latest()).await, settings)
-    }
-
-    /// Clients for `settings`, with what the SDK's configuration says of credentials,
-    /// region and endpoint where the settings say nothing.
-    ///
-    /// # Errors
-    /// [`PlanError::Endpoint`] where an endpoint is no URL.
-    pub fn new(shared: &SdkConfig, settings: &Settings) -> Result<Self, PlanError> {
-        let source = ("SOURCE_ENDPOINT_URL", &settings.source_endpoint_url);
-        let destination = ("DESTINATION_ENDPOINT_URL", &settings.destination_endpoint_url);
-        let vendor = settings.source_credentials.as_ref().map(|keys| {
-            let keys = SharedCredentialsProvider::new(keys.clone());
-            shared.to_builder().credentials_provider(keys).build()
-        });
-        Ok(Self {
-            source: client(shared, source, &settings.source_region)?,
-            vendor: vendor.map(|vendor| client(&vendor, source, &settings.source_region)).transpose()?,
-            destination: client(shared, destination, &settings.destination_region)?,
-        })
-    }
-}
-
-fn client(
-    shared: &SdkConfig,
-    (setting, endpoint): (&'static str, &Option<String>),
-    region: &Option<String>,
-) -> Result<Client, PlanError> {
-    let mut config = aws_sdk_s3::config::Builder::from(shared)
-        // `Caller` tries again and times out, by what it knows of a run.
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        // No checksum is computed here that S3 does not need.
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    if let Some(region) = region.as_ref().filter(|region| !region.is_empty()) {
-        config = config.region(Region::new(region.clone()));
-    } else if shared.region().is_none() {
-        // A server that is not AWS signs for any region; AWS says which one is right.
-        config = config.region(Region::from_static("us-east-1"));
-    }
-    if let Some(url) = endpoint.as_ref().filter(|url| !url.is_empty()) {
-        let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
-            return Err(PlanError::Endpoint { setting, value: url.clone() });
-        }
-        config = config.endpoint_url(url);
-    }
-    // Servers that are not AWS rarely have a name for each bucket.
-    let custom = endpoint.as_ref().is_some_and(|url| !url.is_empty()) || shared.endpoint_url().is_some();
-    Ok(Client::from_conf(config.force_path_style(custom).build()))
-}
+use crate::{Clients, Halt, Plan, RunError, S3Error, S3ErrorKind, Source};
 
 /// One side of one copy: a bucket and how to reach it.
 #[derive(Clone)]
@@ -215,7 +136,6 @@ impl Side {
 const TRIES: u32 = 10;
 /// Tries of the first request to a side: an endpoint that is down is known within seconds.
 const FIRST_TRIES: u32 = 5;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What a server-side copy moves in a second at the least.

@@ -26,9 +26,9 @@ use crate::kept::Shelf;
 use crate::keyspace::KeyRange;
 use crate::list::{Entry, Listing};
 use crate::replicate::{AHEAD, Observer, joined, open};
-use crate::s3::{Caller, Clients, Side};
+use crate::s3::{Caller, Side};
 use crate::settings::RESERVED_PREFIX;
-use crate::{Failure, Halt, Plan, RunError, S3ErrorKind, Transfer, VerifiedBy};
+use crate::{Clients, Failure, Halt, Plan, RunError, S3ErrorKind, Transfer, VerifiedBy};
 use object::Desk;
 pub use report::{Comparison, Finding, SourceVerification, Verification};
 

@@ -9,9 +9,9 @@ use super::{Check, DOCTOR_KEY, Finding, Prognosis, Section, cannot_tell, check, 
 use crate::copy::{annotations, copy_source};
 use crate::plan::Carry;
 use crate::report::Operation;
-use crate::s3::{Caller, Clients, Side};
+use crate::s3::{Caller, Side};
 use crate::verify::is_kms;
-use crate::{ETag, Plan, Route, S3ErrorKind, Source, Transfer};
+use crate::{Clients, ETag, Plan, Route, S3ErrorKind, Source, Transfer};
 
 /// A source's object is copied for proof if it is no larger: 64 MiB.
 const LARGEST_PROOF: i64 = 64 << 20;
