@@ -6,6 +6,13 @@ use std::collections::HashMap;
 use aws_sdk_s3::config::http::HttpRequest;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::Tag;
+
+use super::Job;
+use crate::S3Error;
+use crate::plan::Carry;
+use crate::report::Operation;
+use crate::s3::{Caller, Side};
 
 /// User metadata and content headers.
 #[derive(Clone, Debug, Default)]
@@ -52,4 +59,39 @@ pub(super) fn expires(properties: &Properties) -> impl Fn(&mut HttpRequest) + Se
             request.headers_mut().insert("expires", expires);
         }
     }
+}
+
+impl Job {
+    /// The source's tags as `x-amz-tagging` carries them. HEAD and GET count them, but not
+    /// for those who may not read them: only a count of 0 is an answer.
+    pub(super) async fn tags(
+        &self,
+        caller: &Caller,
+        source: &Side,
+        key: &str,
+        count: Option<i32>,
+    ) -> Result<Option<String>, S3Error> {
+        if count == Some(0) || self.tags == Carry::Skip {
+            return Ok(None);
+        }
+        let tagging = caller
+            .send(Operation::GetObjectTagging, || {
+                source
+                    .client
+                    .get_object_tagging()
+                    .bucket(&source.bucket)
+                    .key(key)
+                    .set_expected_bucket_owner(source.owner.clone())
+                    .send()
+            })
+            .await?;
+        let tags = tagging.tag_set().iter().map(pair).collect::<Vec<_>>().join("&");
+        Ok((!tags.is_empty()).then_some(tags))
+    }
+}
+
+fn pair(tag: &Tag) -> String {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+    format!("{}={}", encode(tag.key()), encode(tag.value()))
 }
