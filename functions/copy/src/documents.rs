@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use md5::{Digest, Md5};
 
 use crate::list::timestamp;
-use crate::report::Operation;
+use crate::operation::Operation;
 use crate::s3::{Caller, Side};
 use crate::{Plan, RunError, S3Error, S3ErrorKind};
 

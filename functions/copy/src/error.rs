@@ -9,7 +9,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::report::Operation;
+use crate::operation::Operation;
 use crate::{Remedy, SourceName, Statement};
 
 /// A setting or an event that no run can be made of. Nothing was sent yet.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::report::{Operation, Report, Route};
+use crate::operation::Operation;
+use crate::report::{Report, Route};
 
 /// Writes a second that S3 takes below one prefix, before it splits that. Source: Amazon S3 User
 /// Guide, "Best practices design patterns: optimizing Amazon S3 performance".
@@ -40,7 +41,7 @@ mod tests {
 
     fn foretold(operation: Operation, requests: u64, seconds: f64) -> f64 {
         let mut report =
-            crate::report::close(Vec::new(), &Default::default(), true, Default::default(), seconds);
+            crate::tally::close(Vec::new(), &Default::default(), true, Default::default(), seconds);
         report.forecast = [(operation, requests)].into();
         report.foretell(Duration::from_millis(40), 256);
         report.forecast_seconds.expect("a forecast")

@@ -6,7 +6,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use serde::{Deserialize, Serialize};
 
 use crate::keyspace::Boundaries;
-use crate::report::Operation;
+use crate::operation::Operation;
 use crate::s3::{Caller, Side};
 use crate::settings::RESERVED_PREFIX;
 use crate::{S3Error, SourceName};

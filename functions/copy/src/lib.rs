@@ -48,6 +48,7 @@ mod lease;
 mod ledger;
 mod list;
 mod merge;
+mod operation;
 mod pace;
 pub mod pieces;
 mod plan;
@@ -57,6 +58,7 @@ pub mod reports;
 mod rights;
 mod s3;
 mod settings;
+mod tally;
 mod verify;
 
 pub use audit::{Comparison, Finding, SourceVerification, Verification, verify};
@@ -64,11 +66,12 @@ pub use clients::Clients;
 pub use error::{PlanError, RunError, S3Error, S3ErrorKind};
 pub use etag::ETag;
 pub use halt::Halt;
+pub use operation::Operation;
 pub use plan::{Carry, Destination, Plan, Source, SourceName, Transfer};
 pub use replicate::{Observer, replicate};
 pub use report::{
-    Amount, Archive, ArchivedObject, FailedObject, Failure, Fate, Lack, LackingObject, Operation, Outcome,
-    Property, Reason, Report, Resumed, Route, SourceReport, Status, VerifiedBy,
+    Amount, Archive, ArchivedObject, FailedObject, Failure, Fate, Lack, LackingObject, Outcome, Property,
+    Reason, Report, Resumed, Route, SourceReport, Status, VerifiedBy,
 };
 pub use rights::{Remedy, Statement};
 pub use settings::{RESERVED_PREFIX, Request, Settings};

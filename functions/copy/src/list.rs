@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use tokio::task::JoinHandle;
 
-use crate::report::Operation;
+use crate::operation::Operation;
 use crate::s3::{Caller, Side};
 use crate::{ETag, RunError, S3Error, S3ErrorKind};
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::{Amount, KEPT_FAILURES, Report, SourceReport, price, status};
+use crate::operation::price;
+use crate::report::{Amount, KEPT_FAILURES, Report, SourceReport};
+use crate::tally::status;
 
 /// How two parts of a run are related.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +151,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::report::{Operation, Requests, Tally, close};
+    use crate::operation::{Operation, Requests};
+    use crate::tally::{Tally, close};
     use crate::{Failure, Fate, Outcome, Reason, Source, SourceName, Status, VerifiedBy};
 
     fn part(at: i64, fates: Vec<(i64, Fate)>, stopped_after: Option<&str>) -> Report {

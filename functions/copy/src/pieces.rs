@@ -19,9 +19,9 @@ use crate::checkpoint::{Checkpoint, Scope};
 use crate::documents::{Condition, Document, Documents};
 use crate::lease::{Claim, look};
 use crate::replicate::replicate;
-use crate::report::status;
 use crate::s3::{Caller, Side};
 use crate::settings::RESERVED_PREFIX;
+use crate::tally::status;
 use crate::{
     Clients, Failure, Halt, Operation, Plan, Report, RunError, S3Error, S3ErrorKind, SourceName, SourceReport,
 };

@@ -22,8 +22,9 @@ use crate::keyspace::RangeId;
 use crate::lease::{Answer, Claim, Ended, Found, Lease};
 use crate::ledger::Ledger;
 use crate::list::{Entry, Listing};
-use crate::report::{Failure, Fate, Outcome, Reason, Report, Tally, close, status};
+use crate::report::{Failure, Fate, Outcome, Reason, Report};
 use crate::s3::{Caller, Side};
+use crate::tally::{Tally, close, status};
 use crate::{Clients, Halt, Plan, RunError, S3ErrorKind, Source, SourceName, Transfer, lease, pieces};
 
 /// Is told what a run does, while it does it. Called from many tasks; must not block.

@@ -4,131 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::error::HELD;
+use crate::operation::Operation;
 use crate::pieces::HandedOver;
 use crate::{Remedy, SourceName};
 
 /// Failures named in a report; the log names all.
 pub(crate) const KEPT_FAILURES: usize = 1_000;
-
-/// Requests a run sends, by their names in S3's API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "S3's own names")]
-pub enum Operation {
-    ListObjectsV2,
-    HeadObject,
-    GetObjectTagging,
-    GetObject,
-    CopyObject,
-    PutObject,
-    CreateMultipartUpload,
-    UploadPartCopy,
-    UploadPart,
-    CompleteMultipartUpload,
-    AbortMultipartUpload,
-    ListMultipartUploads,
-    ListParts,
-    ListObjectVersions,
-    GetBucketVersioning,
-    ListObjectAnnotations,
-    GetObjectAnnotation,
-    PutObjectAnnotation,
-}
-
-impl Operation {
-    const ALL: [Self; 18] = [
-        Self::ListObjectsV2,
-        Self::HeadObject,
-        Self::GetObjectTagging,
-        Self::GetObject,
-        Self::CopyObject,
-        Self::PutObject,
-        Self::CreateMultipartUpload,
-        Self::UploadPartCopy,
-        Self::UploadPart,
-        Self::CompleteMultipartUpload,
-        Self::AbortMultipartUpload,
-        Self::ListMultipartUploads,
-        Self::ListParts,
-        Self::ListObjectVersions,
-        Self::GetBucketVersioning,
-        Self::ListObjectAnnotations,
-        Self::GetObjectAnnotation,
-        Self::PutObjectAnnotation,
-    ];
-
-    /// USD a request, in us-east-1 for STANDARD. Source: Amazon S3 pricing.
-    #[must_use]
-    pub fn price(self) -> f64 {
-        match self {
-            Self::HeadObject
-            | Self::GetObject
-            | Self::GetObjectTagging
-            | Self::GetBucketVersioning
-            | Self::GetObjectAnnotation => 0.0004 / 1_000.0,
-            Self::AbortMultipartUpload => 0.0,
-            _ => 0.005 / 1_000.0,
-        }
-    }
-
-    /// Whether an object's copy begins with it, but for reading what the object is.
-    pub(crate) fn begins_an_object(self) -> bool {
-        matches!(self, Self::CopyObject | Self::PutObject | Self::CreateMultipartUpload)
-    }
-
-    /// The right that S3 asks for. A copy needs those to read its source besides.
-    #[must_use]
-    pub fn right(self) -> &'static str {
-        match self {
-            Self::ListObjectsV2 => "s3:ListBucket",
-            Self::HeadObject | Self::GetObject => "s3:GetObject",
-            Self::GetObjectTagging => "s3:GetObjectTagging",
-            Self::CopyObject
-            | Self::PutObject
-            | Self::CreateMultipartUpload
-            | Self::UploadPartCopy
-            | Self::UploadPart
-            | Self::CompleteMultipartUpload => "s3:PutObject",
-            Self::AbortMultipartUpload => "s3:AbortMultipartUpload",
-            Self::ListMultipartUploads => "s3:ListBucketMultipartUploads",
-            Self::ListParts => "s3:ListMultipartUploadParts",
-            Self::ListObjectVersions => "s3:ListBucketVersions",
-            Self::GetBucketVersioning => "s3:GetBucketVersioning",
-            Self::ListObjectAnnotations => "s3:ListObjectAnnotations",
-            Self::GetObjectAnnotation => "s3:GetObjectAnnotation",
-            Self::PutObjectAnnotation => "s3:PutObjectAnnotation",
-        }
-    }
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-/// Requests sent, by operation; every try counts.
-#[derive(Debug, Default)]
-pub(crate) struct Requests([AtomicU64; Operation::ALL.len()]);
-
-impl Requests {
-    pub(crate) fn count(&self, operation: Operation) {
-        self.0[operation as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn snapshot(&self) -> BTreeMap<Operation, u64> {
-        Operation::ALL
-            .into_iter()
-            .map(|operation| (operation, self.0[operation as usize].load(Ordering::Relaxed)))
-            .filter(|(_, count)| *count > 0)
-            .collect()
-    }
-}
 
 /// Which way the bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -488,7 +373,7 @@ impl Report {
     #[must_use]
     pub fn ended(mut self) -> Self {
         self.sources.retain(|source| !source.goes_on());
-        self.status = status(&self.sources);
+        self.status = crate::tally::status(&self.sources);
         self
     }
 
@@ -502,163 +387,5 @@ impl Report {
             source.archived_objects.truncate(20);
         }
         self
-    }
-}
-
-/// The cost of requests in USD.
-pub(crate) fn price(requests: &BTreeMap<Operation, u64>) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a price needs no 53 bits")]
-    requests
-        .iter()
-        .map(|(operation, count)| operation.price() * *count as f64)
-        .fold(0.0, |sum, cost| sum + cost)
-}
-
-/// A source's report as it grows.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    pub(crate) report: SourceReport,
-    pub(crate) forecast: BTreeMap<Operation, u64>,
-}
-
-impl Tally {
-    pub(crate) fn new(source: &crate::Source, destination_bucket: &str) -> Self {
-        Self {
-            report: SourceReport {
-                source: source.name,
-                bucket: source.bucket.clone(),
-                destination_bucket: destination_bucket.to_owned(),
-                destination_prefix: source.lands_in.clone(),
-                transfer: Route::ServerSide,
-                transfer_because: String::new(),
-                listed: Amount::default(),
-                unchanged: Amount::default(),
-                left_out: Amount::default(),
-                copied: Amount::default(),
-                copied_because: BTreeMap::new(),
-                verified_by: BTreeMap::new(),
-                copied_without: BTreeMap::new(),
-                failed: Amount::default(),
-                archived: Amount::default(),
-                gone: Amount::default(),
-                interrupted: Amount::default(),
-                overwritten: 0,
-                newest: None,
-                newest_missing: None,
-                only_at_destination: Amount::default(),
-                resumed: None,
-                stopped_after: None,
-                error: None,
-                handed_over: None,
-                failures: Vec::new(),
-                lacking: Vec::new(),
-                archived_objects: Vec::new(),
-            },
-            forecast: BTreeMap::new(),
-        }
-    }
-
-    pub(crate) fn record(&mut self, outcome: &Outcome) {
-        if matches!(outcome.fate, Fate::Archived(_) | Fate::Interrupted | Fate::Failed(_)) {
-            self.miss(outcome.modified);
-        }
-        let report = &mut self.report;
-        match &outcome.fate {
-            Fate::Copied { reason, verified_by, overwritten, without } => {
-                report.copied.add(outcome.size);
-                report.copied_because.entry(*reason).or_default().add(outcome.size);
-                *report.verified_by.entry(*verified_by).or_default() += 1;
-                report.overwritten += u64::from(*overwritten);
-                for lack in without {
-                    *report.copied_without.entry(lack.property).or_default() += 1;
-                }
-                if !without.is_empty() && report.lacking.len() < KEPT_FAILURES {
-                    report.lacking.push(LackingObject { key: outcome.key.clone(), without: without.clone() });
-                }
-            }
-            Fate::WouldCopy { reason } => {
-                report.copied.add(outcome.size);
-                report.copied_because.entry(*reason).or_default().add(outcome.size);
-            }
-            Fate::Unchanged => report.unchanged.add(outcome.size),
-            Fate::Archived(archive) => {
-                report.archived.add(outcome.size);
-                if report.archived_objects.len() < KEPT_FAILURES {
-                    let object = ArchivedObject { key: outcome.key.clone(), archive: archive.clone() };
-                    report.archived_objects.push(object);
-                }
-            }
-            Fate::Gone => report.gone.add(outcome.size),
-            Fate::Interrupted => report.interrupted.add(outcome.size),
-            Fate::Failed(failure) => {
-                report.failed.add(outcome.size);
-                if report.failures.len() < KEPT_FAILURES {
-                    report.failures.push(FailedObject { key: outcome.key.clone(), failure: failure.clone() });
-                }
-            }
-        }
-    }
-
-    /// An object is not at the destination as it should be.
-    pub(crate) fn miss(&mut self, modified: Timestamp) {
-        self.report.newest_missing = self.report.newest_missing.max(Some(modified));
-    }
-
-    /// Adds the requests that a copy of this object takes when nothing goes wrong.
-    pub(crate) fn foresee(&mut self, requests: impl IntoIterator<Item = (Operation, u64)>) {
-        for (operation, count) in requests {
-            *self.forecast.entry(operation).or_default() += count;
-        }
-    }
-}
-
-/// How a run ended, by what it did to its sources.
-pub(crate) fn status(sources: &[SourceReport]) -> Status {
-    let stopped = |source: &SourceReport| source.stopped_after.is_some() || source.interrupted.objects > 0;
-    let missing = |source: &SourceReport| {
-        let earlier = source.resumed.as_ref().map(|resumed| resumed.archived.plus(resumed.failed));
-        source.failed.plus(source.archived).plus(earlier.unwrap_or_default()).objects > 0
-    };
-    // Another run is at work: nothing is wrong, but this one is not the one that tells.
-    let failed = |source: &SourceReport| source.error.as_ref().is_some_and(|error| error.error != HELD);
-    if sources.iter().any(failed) {
-        Status::Failed
-    } else if sources.iter().any(stopped) {
-        Status::Stopped
-    } else if sources.iter().any(missing) {
-        Status::ObjectsMissing
-    } else {
-        Status::Complete
-    }
-}
-
-/// Closes the books.
-pub(crate) fn close(
-    tallies: Vec<Tally>,
-    requests: &Requests,
-    dry_run: bool,
-    started: Timestamp,
-    seconds: f64,
-) -> Report {
-    let mut forecast = BTreeMap::new();
-    let mut sources = Vec::with_capacity(tallies.len());
-    for tally in tallies {
-        for (operation, count) in tally.forecast {
-            *forecast.entry(operation).or_default() += count;
-        }
-        sources.push(tally.report);
-    }
-    let requests = requests.snapshot();
-    Report {
-        status: status(&sources),
-        dry_run,
-        started,
-        seconds,
-        sources,
-        cost_usd: price(&requests),
-        requests,
-        forecast_usd: dry_run.then(|| price(&forecast)),
-        forecast_seconds: None,
-        forecast,
     }
 }

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::documents::{Condition, Document, Documents};
-use crate::report::{Amount, Operation, Report, Status};
+use crate::operation::Operation;
+use crate::report::{Amount, Report, Status};
 use crate::s3::{Caller, Side};
 use crate::{Clients, Halt, Plan, S3Error, S3ErrorKind, SourceName};
 
@@ -201,7 +202,7 @@ mod tests {
             lands_in: String::new(),
             owner: None,
         };
-        report.sources.push(crate::report::Tally::new(&source, "b").report);
+        report.sources.push(crate::tally::Tally::new(&source, "b").report);
         let page = page(&report, &History::default());
         assert!(!page.contains("</script><b>"));
         let data = page.split("type=\"application/json\">").nth(1).expect("the data");

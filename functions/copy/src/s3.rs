@@ -11,8 +11,8 @@ use aws_sdk_s3::operation::RequestId;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use crate::operation::{Operation, Requests};
 use crate::pace::Pace;
-use crate::report::{Operation, Requests};
 use crate::rights::{Place, Remedy, Whose};
 use crate::{Clients, Halt, Plan, RunError, S3Error, S3ErrorKind, Source};
 

@@ -16,7 +16,7 @@ use super::judge::{Difference, Evidence, Seen};
 use super::object::{Desk, Obstacle};
 use super::report::Finding;
 use crate::list::{Entry, timestamp};
-use crate::report::Operation;
+use crate::operation::Operation;
 use crate::s3::Side;
 use crate::verify::{Facts, is_kms};
 use crate::{ETag, S3Error, S3ErrorKind, VerifiedBy};

@@ -7,7 +7,7 @@ use std::mem::discriminant;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::report::{Requests, price};
+use crate::operation::{Requests, price};
 use crate::{Amount, Failure, Operation, Source, SourceName, Status, VerifiedBy};
 
 /// Objects kept of each kind of finding and source.

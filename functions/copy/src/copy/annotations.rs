@@ -10,8 +10,9 @@ use futures_util::{StreamExt, TryStreamExt, stream as streams};
 use md5::{Digest, Md5};
 
 use super::{CopyError, Job};
+use crate::operation::Operation;
 use crate::plan::Carry;
-use crate::report::{Lack, Operation, Property};
+use crate::report::{Lack, Property};
 use crate::s3::{Caller, Side};
 use crate::{S3Error, S3ErrorKind};
 

@@ -25,9 +25,10 @@ use tokio::sync::OnceCell;
 
 use crate::diff::{PlainEtags, is_doubtful};
 use crate::list::{Archived, Entry, timestamp};
+use crate::operation::Operation;
 use crate::plan::{Carry, Destination};
 use crate::replicate::Observer;
-use crate::report::{Failure, Fate, Operation, Outcome, Reason, Route, VerifiedBy};
+use crate::report::{Failure, Fate, Outcome, Reason, Route, VerifiedBy};
 use crate::s3::{Caller, Side};
 use crate::settings::RESERVED_PREFIX;
 use crate::verify::{Facts, Verdict, compare};

@@ -22,7 +22,8 @@ use super::parts::{self, Part};
 use super::ways::{Copied, Way};
 use super::{CopyError, Job, copy_source, stream};
 use crate::list::Entry;
-use crate::report::{Failure, Lack, Operation, VerifiedBy};
+use crate::operation::Operation;
+use crate::report::{Failure, Lack, VerifiedBy};
 use crate::verify::is_kms;
 use crate::{ETag, S3Error, S3ErrorKind};
 

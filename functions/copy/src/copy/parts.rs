@@ -2,7 +2,7 @@
 
 use crate::ETag;
 use crate::list::Entry;
-use crate::report::Operation;
+use crate::operation::Operation;
 
 const MIB: u64 = 1 << 20;
 /// S3's limits: every part but the last has at least 5 MiB, none has more than 5 GiB, and

@@ -10,8 +10,8 @@ use aws_sdk_s3::types::Tag;
 
 use super::Job;
 use crate::S3Error;
+use crate::operation::Operation;
 use crate::plan::Carry;
-use crate::report::Operation;
 use crate::s3::{Caller, Side};
 
 /// User metadata and content headers.

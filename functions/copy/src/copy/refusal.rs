@@ -5,8 +5,9 @@
 //! right. What each side refuses by itself shows which.
 
 use super::{CopyError, Job};
+use crate::operation::Operation;
 use crate::plan::Carry;
-use crate::report::{Failure, Operation};
+use crate::report::Failure;
 use crate::rights::{Remedy, Said};
 use crate::s3::Side;
 use crate::verify::is_kms;

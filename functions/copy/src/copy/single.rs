@@ -7,8 +7,9 @@ use aws_sdk_s3::types::{AnnotationDirective, ServerSideEncryption, TaggingDirect
 use super::ways::{Copied, Way};
 use super::{CopyError, Job, copy_source, stream};
 use crate::list::Entry;
+use crate::operation::Operation;
 use crate::plan::Carry;
-use crate::report::{Operation, Property};
+use crate::report::Property;
 use crate::rights::Said;
 use crate::verify::is_kms;
 use crate::{S3Error, S3ErrorKind};

@@ -21,7 +21,8 @@ use super::properties::{Properties, expires};
 use super::ways::{Copied, Tags, Way};
 use super::{CopyError, Job, checksums};
 use crate::list::Entry;
-use crate::report::{Operation, Property};
+use crate::operation::Operation;
+use crate::report::Property;
 use crate::verify::is_kms;
 use crate::{ETag, S3Error, S3ErrorKind};
 

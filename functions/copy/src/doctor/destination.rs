@@ -9,8 +9,8 @@ use super::{Check, DOCTOR_KEY, Finding, Prognosis, Section, cannot_tell, check, 
 use crate::Plan;
 use crate::copy::annotations;
 use crate::list::timestamp;
+use crate::operation::Operation;
 use crate::plan::Carry;
-use crate::report::Operation;
 use crate::s3::{Caller, Side};
 use crate::verify::is_kms;
 

@@ -7,8 +7,8 @@ use aws_sdk_s3::types::{
 
 use super::{Check, DOCTOR_KEY, Finding, Prognosis, Section, cannot_tell, check, missing, ok};
 use crate::copy::{annotations, copy_source};
+use crate::operation::Operation;
 use crate::plan::Carry;
-use crate::report::Operation;
 use crate::s3::{Caller, Side};
 use crate::verify::is_kms;
 use crate::{Clients, ETag, Plan, Route, S3ErrorKind, Source, Transfer};

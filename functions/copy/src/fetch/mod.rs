@@ -21,7 +21,8 @@ pub use evidence::{Crc64Nvme, Evidence, Judge, Proof, Verdict};
 
 use self::versions::Versions;
 use crate::list::{Keys, Listing, timestamp};
-use crate::report::{Failure, Operation};
+use crate::operation::Operation;
+use crate::report::Failure;
 use crate::rights::Whose;
 use crate::s3::{Caller, Side};
 use crate::{ETag, Halt, PlanError, RunError, S3Error, S3ErrorKind};

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::Object;
 use crate::list::{decoded, timestamp};
-use crate::report::Operation;
+use crate::operation::Operation;
 use crate::s3::{Caller, Side};
 use crate::{ETag, RunError, S3Error, S3ErrorKind};
 

@@ -8,7 +8,7 @@ use super::Upload;
 use crate::checkpoint::OpenUpload;
 use crate::copy::Job;
 use crate::list::{Archived, Entry, timestamp};
-use crate::report::Operation;
+use crate::operation::Operation;
 use crate::s3::Caller;
 use crate::{ETag, S3ErrorKind};
 

@@ -13,7 +13,8 @@ use crate::copy::properties::{Properties, expires};
 use crate::copy::ways::{Tags, Way};
 use crate::copy::{CopyError, Job, checksums};
 use crate::list::Entry;
-use crate::report::{Lack, Operation, Property};
+use crate::operation::Operation;
+use crate::report::{Lack, Property};
 use crate::verify::is_kms;
 use crate::{ETag, S3Error, S3ErrorKind};
 
