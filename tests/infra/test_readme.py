@@ -166,7 +166,7 @@ def test_the_rights_for_a_role_of_ones_own_are_the_stacks(text):
 
 def price(operation: str) -> float:
     """USD a request, as the report counts it."""
-    code = (ROOT / "functions/copy/src/report.rs").read_text()
+    code = (ROOT / "functions/copy/src/operation.rs").read_text()
     [body] = re.findall(r"pub fn price\(self\) -> f64 \{(.*?)\n    \}\n", code, re.DOTALL)
     arms = dict(re.findall(r"([\w:| \n]+?) => ([\d.]+)", body))
     [arm] = [arm for arm in arms if operation in arm] or [arm for arm in arms if arm.strip() == "_"]

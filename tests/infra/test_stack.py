@@ -207,7 +207,7 @@ FOR_PEOPLE = {
 
 
 def test_the_rights_are_those_of_the_engines_requests():
-    code = (ROOT / "functions/copy/src/report.rs").read_text()
+    code = (ROOT / "functions/copy/src/operation.rs").read_text()
     asked = set(re.findall(r'=> "(s3:\w+)"', code.split("pub fn right(self)")[1]))
     assert len(asked) > 5
     # S3 asks for it with a copy or an upload that has tags.
