@@ -115,6 +115,19 @@ async fn an_upload_that_is_being_aborted_when_the_run_is_stopped_is_not_left_ope
     assert_eq!(fixture.sim.state().open_uploads(CUSTOMER), []);
 }
 
+#[tokio::test]
+async fn an_upload_that_cannot_be_aborted_at_once_is_aborted_at_the_end() {
+    let fixture = Fixture::new().await;
+    fixture.sim.state().put(VENDOR, "parts", Object::new(bytes(1, 11 * MIB)).with_part_size(5 * MIB));
+    let refused = FaultKind::Error { status: 400, code: "InvalidRequest" };
+    fixture.sim.add_fault(Fault::kth("UploadPartCopy", 2, refused));
+    fixture.sim.add_fault(Fault::first("AbortMultipartUpload", 3, refused));
+    let report = fixture.run().await;
+    assert_eq!(report.sources[0].failed.objects, 1, "{report:#?}");
+    assert_eq!(fixture.sim.counters().get("AbortMultipartUpload"), 4);
+    assert_eq!(fixture.sim.state().open_uploads(CUSTOMER), []);
+}
+
 /// Whatever the server does, the report comes before the deadline's last seconds are over.
 #[tokio::test]
 async fn an_upload_whose_opening_hangs_does_not_hold_up_a_stopped_run() {
