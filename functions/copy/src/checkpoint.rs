@@ -190,9 +190,27 @@ impl Checkpoint {
     }
 
     /// Of a run that looked at everything; `None` where nothing is in doubt.
-    pub(crate) fn of_doubt(scope: Scope, since: Timestamp, in_doubt: BTreeSet<String>) -> Option<Self> {
+    pub(crate) fn of_doubt(
+        scope: Scope,
+        since: Timestamp,
+        in_doubt: BTreeSet<String>,
+        strays_since: Option<Timestamp>,
+    ) -> Option<Self> {
         let ranges = Vec::new();
-        (!in_doubt.is_empty()).then(|| Self { ranges, in_doubt, ..Self::new(scope, since) })
+        (!in_doubt.is_empty() || strays_since.is_some()).then(|| Self {
+            ranges,
+            in_doubt,
+            strays_since,
+            ..Self::new(scope, since)
+        })
+    }
+
+    /// Keys of objects that may have arrived without what comes after them.
+    fn doubts(&mut self) -> BTreeSet<String> {
+        let begun = self.objects.iter().filter(|object| object.begun).map(|object| object.key.clone());
+        let mut doubts: BTreeSet<_> = begun.collect();
+        doubts.append(&mut self.in_doubt);
+        doubts
     }
 
     /// Whether a run that does no more than this leaves less to the next. One large object that
@@ -337,8 +355,11 @@ impl Remains {
                 remains.others.push(checkpoint);
             } else if checkpoint.scope.whole() == *scope {
                 remains.adopted.append(&mut checkpoint.uploads);
-                remains.in_doubt.append(&mut checkpoint.in_doubt);
+                remains.in_doubt.append(&mut checkpoint.doubts());
+                remains.died_since =
+                    [remains.died_since, checkpoint.strays_since].into_iter().flatten().min();
             } else {
+                remains.in_doubt.append(&mut checkpoint.doubts());
                 remains.dropped.push(checkpoint);
             }
         }

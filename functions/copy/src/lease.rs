@@ -211,6 +211,11 @@ impl Claim {
         }
     }
 
+    /// What of this scope was in doubt when it was handed over.
+    pub(crate) fn in_doubt(&self, scope: &Scope) -> impl Iterator<Item = String> {
+        self.others.iter().filter(|left| left.scope == *scope).flat_map(|left| left.in_doubt.clone())
+    }
+
     /// Lets go of a lease that was handed over. `left` takes the place of what was left of its
     /// scope.
     pub(crate) async fn close(

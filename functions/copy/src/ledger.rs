@@ -97,13 +97,19 @@ impl Ledger {
         &self.begin.earlier
     }
 
-    pub(crate) fn has_carried(&self) -> bool {
-        !self.carried.is_empty()
+    /// How many objects of those that earlier runs left are not begun yet.
+    pub(crate) fn carried(&self) -> usize {
+        self.carried.len()
     }
 
     /// The next object of those that earlier runs left.
     pub(crate) fn next_carried(&mut self) -> Option<Unfinished> {
         self.carried.pop_front()
+    }
+
+    /// The last one.
+    pub(crate) fn last_carried(&mut self) -> Option<Unfinished> {
+        self.carried.pop_back()
     }
 
     /// A copy is begun.
@@ -141,7 +147,9 @@ impl Ledger {
         if !everything {
             in_doubt.extend(self.in_doubt.iter().cloned());
         }
-        Checkpoint::of_doubt(self.begin.scope.clone(), self.begin.since, in_doubt)
+        // What died before may have left an upload of what was not copied this time either.
+        let strays = self.begin.strays_since.filter(|_| !everything || !self.unfinished.is_empty());
+        Checkpoint::of_doubt(self.begin.scope.clone(), self.begin.since, in_doubt, strays)
     }
 
     /// What is left: of these keys nothing is known, `waiting` are to be copied, `uploads` open.

@@ -261,13 +261,15 @@ pub async fn close(plan: &Plan, clients: &Clients, run: &str) -> Result<(Plan, R
     }
     let source = of.source;
     // As a run that is not handed over leaves them.
-    let in_doubt: BTreeSet<_> = of.failures.iter().map(|object| object.key.clone()).collect();
+    let mut in_doubt: BTreeSet<_> = of.failures.iter().map(|object| object.key.clone()).collect();
     report.status = status(&report.sources);
 
     let (claim, etag) = Claim::handed_over(documents, source, run, true).await?;
     let scope = scope.ok_or_else(|| RunError::NoPiece(list(run)))?;
     let plan = scope.narrow(plan)?;
-    let doubt = Checkpoint::of_doubt(scope.clone(), report.started, in_doubt);
+    // What was in doubt before is perhaps in none of its ranges.
+    in_doubt.extend(claim.in_doubt(&scope));
+    let doubt = Checkpoint::of_doubt(scope.clone(), report.started, in_doubt, None);
     let left = Checkpoint::join(remains.into_iter().chain(doubt));
     claim.close(etag, &scope, left.as_ref()).await?;
     Ok((plan, report))

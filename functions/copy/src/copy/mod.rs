@@ -198,13 +198,9 @@ impl Job {
         Outcome { source: self.name, key, size, modified, fate }
     }
 
-    /// Annotations come after the object, except where S3 copies it whole: what stopped its copy
-    /// may have come between.
+    /// Annotations come after the object, except where S3 copied it whole: what stopped its copy
+    /// may have come between. Which way it was copied, by another run, nobody knows.
     async fn annotate_again(&self, entry: &Entry) -> Result<(), CopyError> {
-        let is_single = !matches!(entry.etag, ETag::Multipart(..)) && entry.size <= single::LARGEST;
-        if is_single && !self.streams() {
-            return Ok(());
-        }
         let annotations = self.annotations(&entry.key).await?;
         self.annotate(&entry.key, None, annotations).await.map(drop)
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::checkpoint::OpenUpload;
 
-/// By their source keys: a source has one upload a key.
+/// By their source keys: of one object one upload is gone on with.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads(Mutex<State>);
 
@@ -18,6 +18,8 @@ struct State {
     kept: bool,
     left: BTreeMap<String, OpenUpload>,
     open: BTreeMap<String, OpenUpload>,
+    /// To be aborted: another one of their keys is gone on with.
+    useless: Vec<OpenUpload>,
     /// Since when uploads may be open that nobody remembers.
     strays_since: Option<Timestamp>,
 }
@@ -27,7 +29,10 @@ impl Uploads {
     pub(crate) fn keep(&self, left: Vec<OpenUpload>, strays_since: Option<Timestamp>) {
         let mut state = self.state();
         state.kept = true;
-        state.left = left.into_iter().map(|upload| (upload.key.clone(), upload)).collect();
+        for upload in left {
+            let other = state.left.insert(upload.key.clone(), upload);
+            state.useless.extend(other);
+        }
         state.strays_since = strays_since;
     }
 
@@ -45,7 +50,11 @@ impl Uploads {
     }
 
     pub(super) fn opened(&self, upload: OpenUpload) {
-        self.state().open.insert(upload.key.clone(), upload);
+        let mut state = self.state();
+        let id = upload.upload_id.clone();
+        // One that could not be aborted.
+        let other = state.open.insert(upload.key.clone(), upload).filter(|other| other.upload_id != id);
+        state.useless.extend(other);
     }
 
     /// Its parts' ETags turned out to be no MD5s.
@@ -56,16 +65,23 @@ impl Uploads {
     }
 
     /// It was completed or aborted.
-    pub(crate) fn closed(&self, key: &str) {
+    pub(super) fn closed(&self, key: &str) {
         let mut state = self.state();
         state.open.remove(key);
         state.left.remove(key);
     }
 
+    /// All that are open, for whoever ends them.
+    pub(crate) fn take_all(&self) -> Vec<OpenUpload> {
+        let State { left, open, useless, .. } = &mut *self.state();
+        let all = std::mem::take(left).into_values().chain(std::mem::take(open).into_values());
+        all.chain(std::mem::take(useless)).collect()
+    }
+
     /// All that are open.
     pub(crate) fn all(&self) -> Vec<OpenUpload> {
         let state = self.state();
-        state.left.values().chain(state.open.values()).cloned().collect()
+        state.left.values().chain(state.open.values()).chain(&state.useless).cloned().collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

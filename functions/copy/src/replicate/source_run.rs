@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::{GoesOn, Observer, joined};
-use crate::checkpoint::{Checkpoint, OpenUpload};
+use crate::checkpoint::{Checkpoint, OpenUpload, Unfinished};
 use crate::copy::{Job, abort_left, breadth, foresee};
 use crate::diff::{Decision, Pair, decide};
 use crate::documents::Documents;
@@ -47,8 +47,8 @@ pub(super) struct SourceRun<'a> {
 /// How far the listing runs ahead of the copies: enough to tell how much there is to do,
 /// little enough to hold (2 MiB).
 pub(crate) const AHEAD: usize = 10_000;
-/// Objects to be copied that a stopped run leaves to the next by their names: 4 MiB. What it
-/// listed beyond is listed again.
+/// Objects to be copied that a stopped run leaves to the next by their names, those that earlier
+/// ones left included: 4 MiB. What it listed beyond is listed again.
 const MOST_LEFT: usize = 2 * AHEAD;
 /// How often what is left is noted while a run works.
 const NOTE: Duration = Duration::from_secs(1);
@@ -88,7 +88,8 @@ impl SourceRun<'_> {
             return (self.close(), Some(goes_on));
         }
         // What failed may have arrived, and lack what comes after it.
-        let everything = self.tally.report.error.is_none();
+        let is_whole = self.plan.prefix.is_empty() && self.plan.modified_after.is_none();
+        let everything = is_whole && self.tally.report.error.is_none() && self.ledger.resumed().is_none();
         let left =
             left.or_else(|| self.ledger.left_in_doubt(everything).filter(|_| self.plan.piece.is_none()));
         let Ended { lost, uploads } = lease.release(left).await;
@@ -101,13 +102,10 @@ impl SourceRun<'_> {
 
     /// Aborts the uploads that are open, but for those that the next run knows of.
     async fn abort(&self, but: &[OpenUpload]) {
-        let uploads = self.job.uploads.all();
+        let uploads = self.job.uploads.take_all();
         let useless =
             uploads.iter().filter(|upload| !but.iter().any(|but| but.upload_id == upload.upload_id));
         join_all(useless.map(|upload| abort_left(&self.job, self.job.lands_in(), upload))).await;
-        for upload in &uploads {
-            self.job.uploads.closed(&upload.key);
-        }
     }
 
     /// Notes what would be left if this run were killed.
@@ -158,7 +156,7 @@ impl SourceRun<'_> {
         let mut taken = 0;
         let halt = self.job.caller.halt.clone();
         let mut listed = false;
-        while !(listed && self.waiting.is_empty() && !self.ledger.has_carried()) {
+        while !(listed && self.ahead() == 0) {
             let is_probed = self.probes == REFUSALS || listed && self.waiting.is_empty();
             if is_probed && copies.is_empty() && self.is_refused() {
                 // It would be refused again: no stop that the next run makes up for.
@@ -189,7 +187,7 @@ impl SourceRun<'_> {
                     self.record(&outcome);
                 }
                 () = halt.draining() => {}
-                pair = self.join.next(), if !listed && self.waiting.len() < AHEAD => {
+                pair = self.join.next(), if !listed && self.ahead() < AHEAD => {
                     listed = self.take(pair).await;
                 }
             }
@@ -212,10 +210,15 @@ impl SourceRun<'_> {
         }
     }
 
+    /// Objects that are to be copied, and are not begun.
+    fn ahead(&self) -> usize {
+        self.waiting.len() + self.ledger.carried()
+    }
+
     /// Looks at what was listed already, so that the next run need not list it again.
     async fn look_through(&mut self) {
         self.join.close();
-        while self.waiting.len() < MOST_LEFT
+        while self.ahead() < MOST_LEFT
             && let Ok(Some(pair)) = self.join.ready()
         {
             self.consider(pair).await;
@@ -256,11 +259,7 @@ impl SourceRun<'_> {
     fn next(&mut self, listed: bool) -> Option<(Entry, Reason, bool)> {
         if !self.is_refused() {
             if let Some(object) = self.ledger.next_carried() {
-                let begun = object.begun || self.ledger.is_in_doubt(&object.key);
-                let (entry, reason) = object.entry();
-                self.observer.found(entry.size);
-                self.ledger.begun(&entry, reason);
-                return Some((entry, reason, begun));
+                return Some(self.go_on_with(object));
             }
             let (range, entry, reason) = self.waiting.pop_front()?;
             self.join.keyspace().admitted(range, Some(&entry.key));
@@ -268,14 +267,25 @@ impl SourceRun<'_> {
             let begun = reason == Reason::InDoubt && self.ledger.is_in_doubt(&entry.key);
             return Some((entry, reason, begun));
         }
-        if self.probes == REFUSALS || !listed && self.waiting.len() < AHEAD {
+        if self.probes == REFUSALS || !listed && self.ahead() < AHEAD {
             return None;
         }
         self.probes += 1;
-        let (range, entry, reason) = self.waiting.pop_back()?;
+        let Some((range, entry, reason)) = self.waiting.pop_back() else {
+            return self.ledger.last_carried().map(|object| self.go_on_with(object));
+        };
         self.join.keyspace().admitted(range, None);
         self.ledger.begun(&entry, reason);
         Some((entry, reason, false))
+    }
+
+    /// An object that an earlier run left.
+    fn go_on_with(&mut self, object: Unfinished) -> (Entry, Reason, bool) {
+        let begun = object.begun || self.ledger.is_in_doubt(&object.key);
+        let (entry, reason) = object.entry();
+        self.observer.found(entry.size);
+        self.ledger.begun(&entry, reason);
+        (entry, reason, begun)
     }
 
     /// Decides on one key.

@@ -12,6 +12,7 @@ mod listing;
 mod model;
 mod multipart;
 mod pieces;
+mod remains;
 mod reports;
 mod requests;
 mod resumes;

@@ -11,7 +11,7 @@ use s3_sim::{Config, Encryption, Fault, FaultKind, GeneratedKeys, Latency, Objec
 use crate::fixture::{CUSTOMER, Fixture, LEASE, MIB, VENDOR, bytes};
 
 /// A run of so many milliseconds.
-async fn run_for(fixture: &Fixture, millis: u64) -> Report {
+pub(crate) async fn run_for(fixture: &Fixture, millis: u64) -> Report {
     let halt = Halt::at(Instant::now() + Duration::from_millis(millis));
     fixture.try_run(&halt, Arc::new(())).await.expect("a report")
 }
@@ -33,7 +33,7 @@ fn sum(rounds: &[Report], of: fn(&bucket_copy::SourceReport) -> Amount) -> u64 {
 }
 
 /// Two objects of 60 parts each, copied 4 parts at a time.
-async fn large_objects(copy: Duration) -> Fixture {
+pub(crate) async fn large_objects(copy: Duration) -> Fixture {
     let latency = Latency { copy, ..Latency::default() };
     let mut fixture = Fixture::with(Config { latency, ..Config::default() }).await;
     fixture.settings.max_in_flight = Some("4".into());
@@ -45,7 +45,7 @@ async fn large_objects(copy: Duration) -> Fixture {
 }
 
 /// Stops when so many parts are copied.
-async fn run_until_parts(fixture: &Fixture, parts: u64) -> Report {
+pub(crate) async fn run_until_parts(fixture: &Fixture, parts: u64) -> Report {
     let halt = Halt::never();
     let (cancel, from) = (halt.clone(), fixture.sim.counters().get("UploadPartCopy"));
     fixture.sim.on_request(move |event, _| {
@@ -275,7 +275,7 @@ async fn a_catch_up_of_another_kind_takes_the_place_of_the_one_before() {
 }
 
 /// Runs until `is_time`, and no further: as after a SIGKILL.
-async fn die(fixture: &Fixture, is_time: impl AsyncFn() -> bool) {
+pub(crate) async fn die(fixture: &Fixture, is_time: impl AsyncFn() -> bool) {
     let halt = Halt::never();
     let until = async {
         while !is_time().await {
@@ -295,7 +295,7 @@ async fn noted(fixture: &Fixture) -> usize {
     lease["left"][0]["uploads"].as_array().map_or(0, Vec::len)
 }
 
-async fn lease(fixture: &Fixture) -> serde_json::Value {
+pub(crate) async fn lease(fixture: &Fixture) -> serde_json::Value {
     let get = fixture.clients().destination.get_object().bucket(CUSTOMER).key(LEASE).send().await;
     let body = get.expect("a lease").body.collect().await.expect("its body").to_vec();
     serde_json::from_slice(&body).expect("JSON")

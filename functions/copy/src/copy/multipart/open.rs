@@ -146,8 +146,9 @@ impl<'a> Upload<'a> {
                 Err(error) => tracing::debug!(key = upload.key, %error, "an upload is begun anew"),
             }
         }
-        upload.abort().await;
-        job.uploads.closed(&entry.key);
+        if upload.abort().await {
+            job.uploads.closed(&entry.key);
+        }
         Ok(None)
     }
 
