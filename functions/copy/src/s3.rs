@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::operation::{Operation, Requests};
 use crate::pace::Pace;
-use crate::rights::{Place, Remedy, Whose};
+use crate::rights::{Place, Remedy, Said, Whose};
 use crate::{Clients, Halt, Plan, RunError, S3Error, S3ErrorKind, Source};
 
 /// One side of one copy: a bucket and how to reach it.
@@ -97,9 +97,18 @@ impl Side {
                 )
             }
             S3ErrorKind::AccessDenied => {
-                return self.place().refused(error.operation.right(), &error.message);
+                let mut remedy = self.place().refused(error.operation.right(), &error.message);
+                // Of a bucket that is not the expected account's S3 says no more than of a right.
+                if let Some(owner) = self.owner.as_ref().filter(|_| Said::of(&error.message).is_none()) {
+                    remedy.text +=
+                        &format!("; or correct {side}_BUCKET_OWNER, if the bucket is not {owner}'s");
+                }
+                return remedy;
             }
             S3ErrorKind::BadCredentials => match self.whose {
+                Whose::VendorAtSource if error.message.contains("SOURCE_CREDENTIALS_SECRET") => {
+                    "the vendor's keys cannot be had from Secrets Manager"
+                }
                 Whose::VendorAtSource => {
                     "the vendor's keys are wrong or were changed; ask the vendor for the new ones, for \
                      SOURCE_CREDENTIALS_SECRET, or SOURCE_ACCESS_KEY_ID and SOURCE_SECRET_ACCESS_KEY"

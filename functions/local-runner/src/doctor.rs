@@ -43,8 +43,15 @@ fn render(diagnosis: &Diagnosis) -> String {
         write_section(&mut text, section, width);
     }
     write_remedies(&mut text, checks());
+    let unlisted = checks().any(|check| check.what.starts_with("list") && check.finding == Finding::Missing);
     let (style, word, rest) = match diagnosis.prognosis {
         Prognosis::Good => (GOOD, "Good", "a run will work."),
+        // A run lists every source before it copies anything.
+        Prognosis::Partial if unlisted => (
+            CARE,
+            "In part",
+            "a run of both sources cannot work, one with --source of the other alone will; see above.",
+        ),
         Prognosis::Partial => (CARE, "In part", "a run will work, but not for everything; see above."),
         Prognosis::Hopeless => (BAD, "Not yet", "a run cannot work; see above."),
     };

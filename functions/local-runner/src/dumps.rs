@@ -69,17 +69,36 @@ impl Made {
 /// The key with its dates taken out: dumps of one database, made again and again, have one. An
 /// hour alone stays, for it may be another number: the more series, the more is kept of them.
 pub(crate) fn series(key: &str) -> String {
+    let dates = dates(key);
+    let mut cuts = dates.first().map_or_else(Vec::new, |first| folders(&key[..first.date.start], first.at));
+    for found in dates {
+        cuts.extend([Some(found.date.start..found.date_ends), found.time].into_iter().flatten());
+    }
     let mut series = String::new();
     let mut from = 0;
-    for found in dates(key) {
-        for cut in [Some(found.date.start..found.date_ends), found.time].into_iter().flatten() {
-            series.push_str(&key[from..cut.start]);
-            series.push('*');
-            from = cut.end;
-        }
+    for cut in cuts {
+        series.push_str(&key[from..cut.start]);
+        series.push('*');
+        from = cut.end;
     }
     series.push_str(&key[from..]);
     series
+}
+
+/// Folders above a date that say its year or its month: `2026/11/app-2026-11-20.sql`.
+fn folders(above: &str, at: Timestamp) -> Vec<Range<usize>> {
+    let [year, month] = ["%Y", "%m"].map(|format| at.strftime(format).to_string());
+    let mut folders = Vec::new();
+    let (mut from, mut below_year) = (0, false);
+    for (slash, _) in above.match_indices('/') {
+        let name = &above[from..slash];
+        let rest = name.strip_prefix(&year).map(|rest| rest.trim_start_matches(['-', '_', '.']));
+        if rest.is_some_and(|rest| rest.is_empty() || rest == month) || below_year && name == month {
+            folders.push(from..slash);
+        }
+        (from, below_year) = (slash + 1, name == year);
+    }
+    folders
 }
 
 struct Found {
@@ -262,6 +281,20 @@ mod tests {
             series("2025/01/02/app-20250102-2200.sql.gz")
         );
         assert_eq!(series("2026/11/20/app_03-15-42.sql.gz"), "*/app_*.sql.gz");
+        for folders in ["2026", "2026/11", "2026-11", "202611", "db/2026/11"] {
+            let name = series(&format!("{folders}/app-2026-11-20.sql"));
+            assert_eq!(
+                name,
+                series(&format!(
+                    "{}/app-2025-01-02.sql",
+                    folders.replace("2026", "2025").replace("11", "01")
+                ))
+            );
+            assert!(name.ends_with("*/app-*.sql"), "{name}");
+        }
+        // Of another year than the date's, or no year's month: a customer's number.
+        assert_ne!(series("2024/app-2026-11-20.sql"), series("2025/app-2026-11-20.sql"));
+        assert_ne!(series("11/app-2026-11-20.sql"), series("10/app-2026-10-20.sql"));
         // Hours, or two customers.
         assert_eq!(series("2026/11/20/03/app.sql"), "*/03/app.sql");
         assert_ne!(series("app-2026-11-20-01.sql"), series("app-2026-11-20-02.sql"));

@@ -14,6 +14,12 @@ use crate::escape::escape_lines;
 pub(crate) enum Usage {
     #[error("--html is given, but the event asks to verify, which makes no page: leave --html out")]
     NoPage,
+    #[error("the page {} cannot be written; nothing was copied", file.display())]
+    Page {
+        file: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
     #[error("the event file {} cannot be read; name a JSON file, or - for stdin", file.display())]
     EventFile {
         file: PathBuf,

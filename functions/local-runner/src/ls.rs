@@ -62,7 +62,7 @@ async fn backups(
             }
         },
     };
-    let mut backups = Kind::new(name, &here.name, &here.prefix, args.all);
+    let mut backups = Kind::new(name, &here.name, &here.prefix, args);
     let mut pairs = Pairs::new((objects, here.prefix.len()), other, args.at == At::Destination);
     while let Some(pair) = pairs.next().await? {
         backups.add(pair);

@@ -110,7 +110,10 @@ async fn read(replica: &Backups, key: &str) -> anyhow::Result<(Noted, Option<Str
         Err(error) if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) => {
             return Ok((Noted::default(), None));
         }
-        Err(error) => return Err(said(error).context(format!("cannot read {}", replica.address(&place)))),
+        Err(error) => {
+            return Err(said(&error, "s3:GetObject and s3:ListBucket")
+                .context(format!("cannot read {}", replica.address(&place))));
+        }
     };
     let etag = got.e_tag().map(str::to_owned);
     let bytes =
@@ -141,7 +144,7 @@ async fn change(replica: &Backups, key: &str, change: impl Fn(&mut Noted)) -> an
         let address = replica.address(&place);
         return Err(match status {
             Some(409 | 412) => anyhow::anyhow!("somebody else changed {address} meanwhile: run again"),
-            _ => said(error).context(format!("cannot write {address}")),
+            _ => said(&error, "s3:PutObject").context(format!("cannot write {address}")),
         });
     }
     Ok(noted)

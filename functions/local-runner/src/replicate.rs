@@ -1,5 +1,6 @@
 //! `local-runner replicate`: from arguments to a report.
 
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,6 +31,10 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
         return verify::run(&settings, &request, Output { list, json, quiet }).await;
     }
     let plan = Plan { holder: holder(), ..Plan::new(&settings, &request)? };
+    if let Some(file) = &args.output.html {
+        let page = OpenOptions::new().append(true).create(true).open(file);
+        page.map_err(|cause| Usage::Page { file: file.clone(), cause })?;
+    }
 
     let mut progress = Progress::new(manner(args.output.quiet, args.output.list));
     logs::init(progress.bar());
@@ -39,10 +44,6 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
 
     let report = run(&plan, &clients, &halt, &mut progress, args.output.list).await?;
     let history = keep(&plan, &clients, &report).await;
-    if let Some(file) = &args.output.html {
-        std::fs::write(file, reports::page(&report, &history))
-            .with_context(|| format!("the page {} cannot be written", file.display()))?;
-    }
     let text = match args.output.json {
         true => escape_json(
             &serde_json::to_string_pretty(&report).context("the report cannot be written as JSON")?,
@@ -52,6 +53,10 @@ pub(crate) async fn command(args: &Replicate) -> anyhow::Result<ExitCode> {
     // The list and the report are on one stdout.
     let gap = if args.output.list { "\n" } else { "" };
     print(&format!("{gap}{text}"))?;
+    if let Some(file) = &args.output.html {
+        std::fs::write(file, reports::page(&report, &history))
+            .with_context(|| format!("the page {} cannot be written", file.display()))?;
+    }
     Ok(exit::code(report.status))
 }
 

@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
-use bucket_copy::fetch::Object;
-use bucket_copy::{Halt, SourceName};
+use bucket_copy::fetch::{FetchError, Object};
+use bucket_copy::{Halt, S3ErrorKind, SourceName};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
@@ -48,7 +48,7 @@ pub(crate) async fn command(args: &Restore) -> anyhow::Result<ExitCode> {
 
     let (key, version) = chosen(&mut backups, args, &patterns).await?;
     let address = backups.address(&key);
-    let (object, dump) = open(&backups, &key, version.as_deref(), args.dump.entry.as_deref()).await?;
+    let (object, dump) = open(&backups, &key, version.as_deref(), args).await?;
     let origin = Origin::of(dump.content, &dump.head)
         .with_context(|| format!("cannot restore {address}; nothing was changed"))?;
     let engine = origin.engine.filter(|_| dump.content == format::Content::PostgresCustom);
@@ -131,12 +131,19 @@ async fn open(
     backups: &Backups,
     key: &str,
     version: Option<&str>,
-    entry: Option<&str>,
+    args: &Restore,
 ) -> anyhow::Result<(Object, Dump)> {
     let address = backups.address(key);
-    let (object, evidence) = of_object(backups.bucket.look_up(key, version).await, &address)?;
+    let looked = backups.bucket.look_up(key, version).await;
+    if args.dump.key.is_some() && matches!(looked, Err(FetchError::Refused(S3ErrorKind::NotFound, _))) {
+        anyhow::bail!(
+            "there is no {address}: --key takes the whole key, with what `local-runner ls` shows above the list ({})",
+            escape(&backups.prefix)
+        )
+    }
+    let (object, evidence) = of_object(looked, &address)?;
     let reader = ObjectReader::new(&backups.bucket, object.clone(), &evidence, Handle::current());
-    let entry = entry.map(str::to_owned);
+    let entry = args.dump.entry.clone();
     let dump = tokio::task::spawn_blocking(move || format::open(reader, entry.as_deref())).await?;
     Ok((object, dump.with_context(|| format!("cannot restore {address}"))?))
 }

@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::types::ObjectLockLegalHoldStatus;
 use bucket_copy::fetch::{Object, Versioning};
 use bucket_copy::{Halt, SourceName};
@@ -166,9 +167,8 @@ impl<'a> Holder<'a> {
                 // It may: each object is asked.
                 Some("AccessDenied") => true,
                 _ => {
-                    return Err(
-                        said(error).context(format!("cannot ask s3://{} for Object Lock", replica.name))
-                    );
+                    return Err(said(&error, "s3:GetBucketObjectLockConfiguration")
+                        .context(format!("cannot ask s3://{} for Object Lock", replica.name)));
                 }
             },
         };
@@ -182,7 +182,7 @@ impl<'a> Holder<'a> {
         let head = client.head_object().bucket(name).key(&listed.key);
         let head = head.customize().config_override(patient()).send().await;
         let head = head
-            .map_err(said)
+            .map_err(|error| said(&error, "s3:GetObject"))
             .with_context(|| format!("cannot look at {address} again; it was not deleted"))?;
         if head.e_tag().map(bucket_copy::ETag::parse).as_ref() != Some(&listed.etag) {
             return Ok(Some("overwritten meanwhile".into()));
@@ -191,21 +191,20 @@ impl<'a> Holder<'a> {
             return Ok(None);
         }
         // The answer to a HEAD is silent on protection where the right to see it is missing.
-        let unseen = || {
-            format!(
-                "cannot see whether {address} is protected; it was not deleted: allow s3:GetObjectLegalHold and \
-                 s3:GetObjectRetention"
-            )
-        };
+        let unseen = || format!("cannot see whether {address} is protected; it was not deleted");
         let hold = client.get_object_legal_hold().bucket(name).key(&listed.key);
         let hold = hold.customize().config_override(patient()).send().await;
-        let hold = unless_none(hold).with_context(unseen)?.and_then(|answer| answer.legal_hold);
+        let hold = unless_none(hold, "s3:GetObjectLegalHold")
+            .with_context(unseen)?
+            .and_then(|answer| answer.legal_hold);
         if hold.is_some_and(|hold| hold.status() == Some(&ObjectLockLegalHoldStatus::On)) {
             return Ok(Some("under a legal hold".into()));
         }
         let retention = client.get_object_retention().bucket(name).key(&listed.key);
         let retention = retention.customize().config_override(patient()).send().await;
-        let retention = unless_none(retention).with_context(unseen)?.and_then(|answer| answer.retention);
+        let retention = unless_none(retention, "s3:GetObjectRetention")
+            .with_context(unseen)?
+            .and_then(|answer| answer.retention);
         if let Some(until) = retention.and_then(|retention| retention.retain_until_date)
             && until.secs() > Timestamp::now().as_second()
         {
@@ -216,7 +215,7 @@ impl<'a> Holder<'a> {
 }
 
 /// An answer, or `None` where S3 says that there is no protection.
-fn unless_none<T, E>(answer: Result<T, SdkError<E>>) -> anyhow::Result<Option<T>>
+fn unless_none<T, E>(answer: Result<T, SdkError<E>>, right: &str) -> anyhow::Result<Option<T>>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -226,7 +225,7 @@ where
         Err(error) if matches!(error.code(), Some("NoSuchObjectLockConfiguration" | "InvalidRequest")) => {
             Ok(None)
         }
-        Err(error) => Err(said(error)),
+        Err(error) => Err(said(&error, right)),
     }
 }
 
@@ -244,7 +243,10 @@ async fn apply(holder: &Holder<'_>, doomed: &[&Row]) -> anyhow::Result<()> {
         // Of what was looked at, and nothing else.
         let delete = delete.if_match(format!("\"{}\"", row.object.etag));
         let answer = delete.customize().config_override(patient()).send().await;
-        answer.map_err(said).with_context(|| format!("cannot delete {address}; {}", done()))?;
+        let right = || format!("s3:DeleteObject on {}*", replica.address(&replica.prefix));
+        answer
+            .map_err(|error| said(&error, &right()))
+            .with_context(|| format!("cannot delete {address}; {}", done()))?;
         deleted += 1;
         print(&format!("deleted  {address}"))?;
     }
@@ -286,7 +288,26 @@ pub(crate) fn patient() -> aws_sdk_s3::config::Builder {
     aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::standard().with_max_attempts(5))
 }
 
-/// What S3 said, in one line.
-pub(crate) fn said<E: std::error::Error + 'static>(error: E) -> anyhow::Error {
-    anyhow::anyhow!("{}", DisplayErrorContext(error))
+/// What S3 said, and what to do, in one line. `right` is what the request needs.
+pub(crate) fn said<E>(error: &SdkError<E>, right: &str) -> anyhow::Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+    let Some(code) = error.code().or_else(|| (status == 403).then_some("AccessDenied")) else {
+        let cause =
+            std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source()).last();
+        let cause = cause.map(ToString::to_string).unwrap_or_default();
+        return anyhow::anyhow!("{cause}; check the network, the credentials and DESTINATION_ENDPOINT_URL");
+    };
+    let remedy = match code {
+        "AccessDenied" => format!("allow {right}"),
+        "NoSuchBucket" => "there is no such bucket; check DESTINATION_BUCKET".into(),
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" => {
+            "check the role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into()
+        }
+        _ => "run again".to_owned(),
+    };
+    let id = error.request_id().map_or_else(String::new, |id| format!(" (request id {id})"));
+    anyhow::anyhow!("S3 answered {code}: {}{id}; {remedy}", error.message().unwrap_or_default())
 }

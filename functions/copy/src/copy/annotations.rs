@@ -146,15 +146,12 @@ impl Job {
 
     /// Goes on without, where a right is missing and that is allowed.
     fn left_behind(&self, error: S3Error, side: &Side) -> Result<Lack, CopyError> {
-        let lack = |because| {
-            tracing::warn!(source = %self.name, because, "copying without annotations");
-            Lack { property: Property::Annotations, because }
-        };
+        let lack = |because| Lack { property: Property::Annotations, because };
         match error.kind {
             // The vendor's keys may read them, but few objects have any: no reason to stream.
             S3ErrorKind::AccessDenied if self.annotations == Carry::Auto => {
                 let because = format!("{error}; {}", side.remedy(&error).text);
-                return Ok(self.learned.learn_unread(lack(because)));
+                return Ok(self.learned.learn_unread(self.name, lack(because)));
             }
             // XML cannot carry every key.
             S3ErrorKind::NotS3 if self.annotations == Carry::Auto => return Ok(lack(error.to_string())),

@@ -15,7 +15,7 @@ use crate::plan::Carry;
 use crate::report::{Lack, Property, VerifiedBy};
 use crate::rights::Said;
 use crate::s3::Side;
-use crate::{S3Error, S3ErrorKind};
+use crate::{S3Error, S3ErrorKind, SourceName};
 
 /// A copy that is at the destination.
 #[derive(Debug)]
@@ -87,8 +87,12 @@ impl Learned {
         self.unread_annotations.get().cloned()
     }
 
-    pub(super) fn learn_unread(&self, lack: Lack) -> Lack {
-        self.unread_annotations.get_or_init(|| lack).clone()
+    pub(super) fn learn_unread(&self, source: SourceName, lack: Lack) -> Lack {
+        let learned = self.unread_annotations.get_or_init(|| {
+            tracing::warn!(%source, because = lack.because, "copying without annotations");
+            lack
+        });
+        learned.clone()
     }
 }
 

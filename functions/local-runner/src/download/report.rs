@@ -126,7 +126,8 @@ impl Tally {
         let status = match () {
             () if self.error.is_some() => Status::Failed,
             () if self.stopped => Status::Stopped,
-            () if missing > 0 => Status::ObjectsMissing,
+            // A prefix that is spelt wrongly, as a rule: nobody restores nothing.
+            () if missing > 0 || self.listed.objects == 0 => Status::ObjectsMissing,
             () => Status::Complete,
         };
         (self.status, self.directory) = (Some(status), directory);
@@ -209,10 +210,19 @@ impl Tally {
     }
 
     fn missing(&self) -> String {
+        if self.listed.objects == 0 {
+            let below = format!("s3://{}/{}", escape(&self.bucket), escape(&self.prefix));
+            return match self.as_of {
+                Some(time) => {
+                    format!("no object below {below} was there at {time}; check the prefix and the time.")
+                }
+                None => format!("there is no object below {below}; check the bucket and the prefix."),
+            };
+        }
         let parts = [
             (self.failed.objects, "failed"),
             (self.archived.objects, "archived"),
-            (self.kept.objects, "kept as they were here"),
+            (self.kept.objects, "not replaced"),
         ];
         let parts: Vec<_> = parts
             .into_iter()

@@ -19,6 +19,8 @@ pub(super) enum State {
     ChangedSince,
     /// On this side alone.
     OnlyHere,
+    /// At the vendor alone, of which the destination is listed.
+    NotCopied,
     /// The other side was not listed.
     NotCompared,
     /// It must be restored from its archive tier before it can be read.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::compare::{Pair, State};
-use crate::args::At;
+use crate::args::{At, Ls};
 use crate::dumps::Made;
 use crate::escape::escape;
 use crate::quantity::{bytes, count, number};
@@ -58,6 +58,8 @@ pub(super) struct Kind {
     heap: BinaryHeap<Reverse<Dump>>,
     #[serde(skip)]
     first: usize,
+    #[serde(skip)]
+    at: At,
 }
 
 /// A dump. Its order is that of its age.
@@ -111,7 +113,7 @@ impl Listed {
 }
 
 impl Kind {
-    pub(super) fn new(kind: SourceName, bucket: &str, prefix: &str, all: bool) -> Self {
+    pub(super) fn new(kind: SourceName, bucket: &str, prefix: &str, args: &Ls) -> Self {
         Self {
             kind,
             bucket: bucket.to_owned(),
@@ -127,13 +129,20 @@ impl Kind {
             more_folders: 0,
             passed: String::new(),
             heap: BinaryHeap::new(),
-            first: if all { usize::MAX } else { FIRST },
+            first: if args.all { usize::MAX } else { FIRST },
+            at: args.at,
         }
     }
 
     pub(super) fn add(&mut self, pair: Pair) {
         let (object, state) = match pair {
-            Pair::OnlyThere(object) => return add(&mut self.only_at_other_side, &object),
+            Pair::OnlyThere(object) => {
+                add(&mut self.only_at_other_side, &object);
+                if self.at == At::Destination && self.kind == SourceName::Filesystem {
+                    self.add_file(&object, State::NotCopied);
+                }
+                return;
+            }
             // The replicator's own.
             Pair::Here(object, _) if self.prefix.is_empty() && object.key.starts_with(RESERVED_PREFIX) => {
                 return;
@@ -161,7 +170,8 @@ impl Kind {
 
     /// Keys come in order: a folder's come together, those of no folder in between.
     fn add_file(&mut self, object: &Object, state: State) {
-        self.newest = self.newest.max(Some(object.modified));
+        let is_here = state != State::NotCopied;
+        self.newest = self.newest.max(Some(object.modified).filter(|_| is_here));
         let name = object.key.split_once('/').map_or("", |(name, _)| name);
         let place = match name {
             "" => self.folders.iter().position(|folder| folder.name.is_empty()),
@@ -183,7 +193,9 @@ impl Kind {
                 &mut self.folders[last]
             }
         };
-        add(&mut folder.total, object);
+        if is_here {
+            add(&mut folder.total, object);
+        }
         folder.newest = folder.newest.max(object.modified);
         *folder.states.entry(state).or_default() += 1;
     }
@@ -226,7 +238,9 @@ impl Kind {
             let states: Vec<_> =
                 folder.states.iter().map(|(state, objects)| (words(*state, at), *objects)).collect();
             let states = match states.as_slice() {
-                [((style, state), _)] => format!("{style}{state}{style:#}"),
+                [((style, state), objects)] if *objects == folder.total.objects => {
+                    format!("{style}{state}{style:#}")
+                }
                 several => {
                     let several = several.iter().map(|((style, state), objects)| {
                         format!("{style}{} {state}{style:#}", number(*objects))
@@ -280,7 +294,7 @@ fn words(state: State, at: At) -> (anstyle::Style, &'static str) {
         (State::Complete, _) => (GOOD, "complete"),
         (State::NotVerified, _) => (CARE, "not verified"),
         (State::ChangedSince, _) => (CARE, "changed since"),
-        (State::OnlyHere, At::Vendor) => (CARE, "not copied"),
+        (State::OnlyHere, At::Vendor) | (State::NotCopied, _) => (CARE, "not copied"),
         (State::OnlyHere, At::Destination) => (PLAIN, "not at the vendor"),
         (State::NotCompared, _) => (PLAIN, "not compared"),
         (State::Archived, _) => (CARE, "archived"),

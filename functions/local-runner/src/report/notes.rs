@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bucket_copy::SourceReport;
 
 use super::{CARE, DIM};
-use crate::escape::escape;
+use crate::escape::{escape, escape_lines};
 use crate::quantity::{count, number};
 
 /// Objects named of each; the JSON report names a thousand.
@@ -40,7 +40,7 @@ pub(super) fn write(text: &mut String, source: &SourceReport) {
         let state = if object.archive.restoring { " (being restored)" } else { "" };
         let _ = writeln!(text, "  {CARE}archived:{CARE:#} {}{state}", escape(&object.key));
         if !object.archive.restoring {
-            let _ = writeln!(text, "    {DIM}{}{DIM:#}", escape(&object.archive.restore));
+            let _ = writeln!(text, "    {DIM}{}{DIM:#}", escape_lines(&object.archive.restore));
         }
     }
     let more = source.archived.objects.saturating_sub(archived.len() as u64);

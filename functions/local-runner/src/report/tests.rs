@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use bucket_copy::{
     Amount, Archive, ArchivedObject, FailedObject, Failure, Lack, LackingObject, Operation, Property, Reason,
-    Route, SourceName, SourceReport, Status, VerifiedBy,
+    Resumed, Route, SourceName, SourceReport, Status, VerifiedBy,
 };
 use jiff::Timestamp;
 
@@ -229,12 +229,25 @@ To copy it takes 5,000,000 requests, about USD 25.00 (without transfer and
 }
 
 #[test]
+fn a_run_that_went_on_does_not_claim_everything() {
+    let none = Amount::default();
+    let resumed =
+        Resumed { since: Timestamp::UNIX_EPOCH, runs: 1, after: None, archived: none, failed: none };
+    let source = SourceReport { resumed: Some(resumed), ..source(SourceName::Database, "b") };
+    let text = shown(&report(Status::Complete, vec![source]));
+    assert!(
+        text.contains("Complete: what was left is copied. Run again: it looks at everything.\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_lacks_something_and_what_is_archived_is_named_with_what_to_do() {
     let lack = Lack { property: Property::Tags, because: "allow s3:GetObjectTagging".into() };
     let lacking = |key: &str| LackingObject { key: key.into(), without: vec![lack.clone()] };
     let archived = |key: &str, restoring| ArchivedObject {
         key: key.into(),
-        archive: Archive { restoring, restore: format!("aws s3api restore-object --key '{key}'") },
+        archive: Archive { restoring, restore: format!(r"aws s3api restore-object --key 'it'\''s {key}'") },
     };
     let source = SourceReport {
         copied_without: [(Property::Tags, 5)].into(),
@@ -254,7 +267,7 @@ fn what_lacks_something_and_what_is_archived_is_named_with_what_to_do() {
 
   archived: x (being restored)
   archived: y
-    aws s3api restore-object --key 'y'
+    aws s3api restore-object --key 'it'\\''s y'
   archived: z (being restored)
   and 1 more archived: --json lists up to 1,000
   what to do: have the owner of b restore them, or allow you s3:RestoreObject

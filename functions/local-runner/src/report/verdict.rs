@@ -12,6 +12,9 @@ use crate::quantity::{self, count, duration, number, usd};
 /// How it ended, and what it took.
 pub(crate) fn verdict(report: &Report) -> String {
     let (style, word, rest) = match (report.status, report.dry_run) {
+        (Status::Complete, false) if report.sources.iter().any(|source| source.resumed.is_some()) => {
+            (GOOD, "Complete", "what was left is copied. Run again: it looks at everything.".to_owned())
+        }
         (Status::Complete, false) => {
             (GOOD, "Complete", "the destination has everything that was asked for.".to_owned())
         }

@@ -210,6 +210,8 @@ fn seconds(time: SystemTime) -> u64 {
 #[test]
 fn a_prefix_is_left_out_of_the_paths_as_far_as_its_last_slash() {
     let shelf = Shelf::new(&[("db/2026/20.sql", b"20"), ("db/2026/21.sql", b"21"), ("dc", b"x")]);
+    let nothing = shelf.command(&["--prefix", "bd/"]).assert().code(3);
+    assert_contains(&stdout(&nothing), &["Not complete: there is no object below s3://backups/bd/; check"]);
     shelf.command(&["--prefix", "db/2026/2"]).assert().code(0);
     shelf.assert_has(&[("20.sql", b"20"), ("21.sql", b"21")]);
     shelf.command(&["--prefix", "db/"]).assert().code(0);
@@ -235,7 +237,7 @@ fn what_differs_is_kept_unless_it_is_to_be_replaced() {
             "kept          2",
             "not downloaded: longer\n    the file that is here differs, and was kept",
             "what to do: say --overwrite (-o true)",
-            "Not complete: 2 objects kept as they were here.",
+            "Not complete: 2 objects not replaced.",
         ],
     );
     shelf.assert_has(&[("same", b"12345"), ("other", b"abcde"), ("longer", b"1234567")]);

@@ -111,7 +111,26 @@ fn many_are_cut_short_unless_all_are_asked_for() {
     );
     let all = json(&mut ls(&world, &["--all"]));
     assert_eq!(dumps(&all).len(), 30);
-    assert_eq!(all["backups"][1]["folders"].as_array().expect("folders").len(), 30);
+    // One more is at the vendor alone.
+    assert_eq!(all["backups"][1]["folders"].as_array().expect("folders").len(), 31);
+}
+
+#[test]
+fn a_folder_is_not_called_complete_while_files_of_it_are_not_copied() {
+    let world = World::new();
+    for key in ["invoices/1", "invoices/2", "new/3"] {
+        world.state().put(FILES, key, Object::bytes("x"));
+    }
+    world.replicate(&[]).assert().code(0);
+    for key in ["invoices/4", "later/5"] {
+        world.state().put(FILES, key, Object::bytes("x"));
+    }
+    let list = stdout(&ls(&world, &[]).assert().code(0));
+    assert_contains(
+        &list,
+        &["invoices/  2 complete, 1 not copied\n", "  new/  complete\n", "  later/  1 not copied\n"],
+    );
+    assert_contains(&list, &["2 objects at the vendor not copied yet"]);
 }
 
 #[test]
@@ -140,7 +159,11 @@ fn a_bucket_that_another_account_took_over_is_not_read() {
         run("999999999999").code(0);
         assert_contains(
             &stderr(&run("123456789012").code(1)),
-            &["cannot list the destination", "AccessDenied"],
+            &[
+                "cannot list the destination",
+                "AccessDenied",
+                "DESTINATION_BUCKET_OWNER, if the bucket is not",
+            ],
         );
     }
 }

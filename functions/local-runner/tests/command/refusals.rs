@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use s3_sim::{Config, User};
 
-use crate::world::{World, assert_contains, stderr};
+use crate::world::{CUSTOMER, World, assert_contains, stderr};
 
 fn denied(action: &str, bucket: &str) -> World {
     let user = User::new("sim-access-key", "sim-secret-key").deny(action, bucket);
@@ -139,4 +139,22 @@ fn serve(answer: &'static str) -> String {
         }
     });
     url
+}
+
+#[test]
+fn what_notes_and_restores_ask_for_is_refused_in_a_sentence() {
+    let world = World::new();
+    let notes = ["add", "x", "--label", "y", "--destination-bucket"];
+    let args = |bucket| [&notes[..], &[bucket]].concat();
+    let missing = stderr(&world.command("note", &args("no-such")).assert().code(1));
+    assert_contains(&missing, &["S3 answered NoSuchBucket", "check DESTINATION_BUCKET"]);
+    let key = ["--key", "nope", "--database", "app", "--engine", "mariadb", "--destination-bucket", CUSTOMER];
+    let no_key = stderr(&world.command("restore", &key).assert().code(1));
+    assert_contains(&no_key, &["there is no s3://", "/nope: --key takes the whole key"]);
+    let world = denied("s3:PutObject", CUSTOMER);
+    let refused = stderr(&world.command("note", &args(CUSTOMER)).assert().code(1));
+    assert_contains(&refused, &["S3 answered AccessDenied", "allow s3:PutObject"]);
+    for text in [missing, no_key, refused] {
+        assert!(text.len() < 500 && !text.contains("ServiceError"), "{text}");
+    }
 }

@@ -191,6 +191,17 @@ fn the_demonstration_tells_its_story() {
 }
 
 #[test]
+fn a_page_that_cannot_be_written_is_known_before_anything_is_copied() {
+    let world = World::new();
+    let run = world.replicate(&["--html", "/no/such/folder/report.html"]).assert().code(2);
+    assert_contains(
+        &stderr(&run),
+        &["the page /no/such/folder/report.html cannot be written", "nothing was copied"],
+    );
+    assert_eq!(world.keys(), Vec::<String>::new());
+}
+
+#[test]
 fn the_report_is_kept_at_the_destination_and_as_a_page_in_a_file() {
     let world = World::new();
     let folder = tempfile::tempdir().expect("a folder");
