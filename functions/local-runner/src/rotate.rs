@@ -194,17 +194,13 @@ impl<'a> Holder<'a> {
         let unseen = || format!("cannot see whether {address} is protected; it was not deleted");
         let hold = client.get_object_legal_hold().bucket(name).key(&listed.key);
         let hold = hold.customize().config_override(patient()).send().await;
-        let hold = unless_none(hold, "s3:GetObjectLegalHold")
-            .with_context(unseen)?
-            .and_then(|answer| answer.legal_hold);
+        let hold = unless_none(hold).with_context(unseen)?.and_then(|answer| answer.legal_hold);
         if hold.is_some_and(|hold| hold.status() == Some(&ObjectLockLegalHoldStatus::On)) {
             return Ok(Some("under a legal hold".into()));
         }
         let retention = client.get_object_retention().bucket(name).key(&listed.key);
         let retention = retention.customize().config_override(patient()).send().await;
-        let retention = unless_none(retention, "s3:GetObjectRetention")
-            .with_context(unseen)?
-            .and_then(|answer| answer.retention);
+        let retention = unless_none(retention).with_context(unseen)?.and_then(|answer| answer.retention);
         if let Some(until) = retention.and_then(|retention| retention.retain_until_date)
             && until.secs() > Timestamp::now().as_second()
         {
@@ -215,7 +211,7 @@ impl<'a> Holder<'a> {
 }
 
 /// An answer, or `None` where S3 says that there is no protection.
-fn unless_none<T, E>(answer: Result<T, SdkError<E>>, right: &str) -> anyhow::Result<Option<T>>
+fn unless_none<T, E>(answer: Result<T, SdkError<E>>) -> anyhow::Result<Option<T>>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -225,7 +221,7 @@ where
         Err(error) if matches!(error.code(), Some("NoSuchObjectLockConfiguration" | "InvalidRequest")) => {
             Ok(None)
         }
-        Err(error) => Err(said(&error, right)),
+        Err(error) => Err(said(&error, "s3:GetObjectLegalHold and s3:GetObjectRetention")),
     }
 }
 
