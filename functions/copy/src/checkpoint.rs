@@ -246,7 +246,7 @@ impl Checkpoint {
             all.earlier.failed = all.earlier.failed.plus(failed);
             all.earlier.newest = all.earlier.newest.max(newest);
             all.earlier.newest_missing = all.earlier.newest_missing.max(newest_missing);
-            all.strays_since = [all.strays_since, piece.strays_since].into_iter().flatten().min();
+            all.strays_since = earliest(all.strays_since, piece.strays_since);
             all
         })?;
         joined.ranges.sort_by(|a, b| a.after.cmp(&b.after));
@@ -299,6 +299,11 @@ impl Checkpoint {
     }
 }
 
+/// The earlier of two times, where either may be none.
+pub(crate) fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
+}
+
 /// A range at the boundaries within it.
 fn split(range: &KeyRange, boundaries: &[String]) -> Vec<KeyRange> {
     let mut after = range.after.clone();
@@ -348,7 +353,7 @@ impl Remains {
             } else if checkpoint.scope == *scope {
                 remains.own = Some(checkpoint);
             } else if !scope.is_whole() && checkpoint.scope == scope.whole() {
-                checkpoint.strays_since = [checkpoint.strays_since, died_since].into_iter().flatten().min();
+                checkpoint.strays_since = earliest(checkpoint.strays_since, died_since);
                 remains.others.push(checkpoint);
             } else if !checkpoint.scope.is_of(scope) {
                 // Another deployment's that shares the destination.
@@ -356,8 +361,7 @@ impl Remains {
             } else if checkpoint.scope.whole() == *scope {
                 remains.adopted.append(&mut checkpoint.uploads);
                 remains.in_doubt.append(&mut checkpoint.doubts());
-                remains.died_since =
-                    [remains.died_since, checkpoint.strays_since].into_iter().flatten().min();
+                remains.died_since = earliest(remains.died_since, checkpoint.strays_since);
             } else {
                 remains.in_doubt.append(&mut checkpoint.doubts());
                 remains.dropped.push(checkpoint);

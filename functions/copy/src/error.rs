@@ -10,7 +10,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::operation::Operation;
-use crate::{Remedy, SourceName, Statement};
+use crate::{Failure, Remedy, SourceName, Statement};
 
 /// A setting or an event that no run can be made of. Nothing was sent yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -271,6 +271,19 @@ impl RunError {
             Self::NoHeadway { .. } => "NoHeadway",
             Self::LeaseLost { .. } => "LeaseLost",
             Self::OtherSettings(_) => "OtherSettings",
+        }
+    }
+
+    /// What a report says of it, with its cause.
+    pub(crate) fn failure(&self, remedy: &str) -> Failure {
+        Failure {
+            error: self.name().into(),
+            message: match std::error::Error::source(self) {
+                Some(cause) => format!("{self}: {cause}"),
+                None => self.to_string(),
+            },
+            remedy: remedy.into(),
+            request_id: None,
         }
     }
 

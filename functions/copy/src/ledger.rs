@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
 
-use crate::checkpoint::{Checkpoint, Earlier, KEPT_FAILED, OpenUpload, Remains, Scope, Unfinished};
+use crate::checkpoint::{Checkpoint, Earlier, KEPT_FAILED, OpenUpload, Remains, Scope, Unfinished, earliest};
 use crate::keyspace::KeyRange;
 use crate::list::Entry;
 use crate::report::{Fate, Outcome, Reason, Resumed};
@@ -30,7 +30,7 @@ impl Ledger {
     pub(crate) fn of_piece(scope: Scope, started: Timestamp, remains: &mut Remains) -> Option<Self> {
         let own = remains.own.take()?;
         let mut ledger = Self::new(scope, started, remains);
-        let strays_since = [own.strays_since, ledger.begin.strays_since].into_iter().flatten().min();
+        let strays_since = earliest(own.strays_since, ledger.begin.strays_since);
         ledger.carried = own.objects.iter().cloned().collect();
         ledger.in_doubt = own.in_doubt.clone();
         ledger.earlier = own.earlier.clone();
@@ -53,7 +53,7 @@ impl Ledger {
         }
         in_doubt.append(&mut begin.in_doubt);
         begin.uploads.append(&mut remains.adopted);
-        begin.strays_since = [begin.strays_since, remains.died_since].into_iter().flatten().min();
+        begin.strays_since = earliest(begin.strays_since, remains.died_since);
         Self {
             carried: std::mem::take(&mut begin.objects).into(),
             earlier: begin.earlier.clone(),
@@ -141,8 +141,9 @@ impl Ledger {
     }
 
     /// What a run leaves that was not stopped to the next one, which looks at everything. Where
-    /// `everything` was listed, what was not met is gone.
-    pub(crate) fn left_in_doubt(&self, everything: bool) -> Option<Checkpoint> {
+    /// it did so itself, from the first key `to_the_end`, what was not met is gone.
+    pub(crate) fn left_in_doubt(&self, to_the_end: bool) -> Option<Checkpoint> {
+        let everything = to_the_end && self.begin.scope.is_whole() && self.resumed().is_none();
         let mut in_doubt: BTreeSet<_> = self.unfinished.iter().map(|object| object.key.clone()).collect();
         if !everything {
             in_doubt.extend(self.in_doubt.iter().cloned());

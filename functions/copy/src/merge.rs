@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::operation::price;
-use crate::report::{Amount, KEPT_FAILURES, Report, SourceReport};
-use crate::tally::status;
+use crate::report::{Amount, KEPT_FAILURES, Report, SourceReport, status};
 
 /// How two parts of a run are related.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

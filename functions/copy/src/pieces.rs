@@ -15,13 +15,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Checkpoint, Scope};
+use crate::checkpoint::{Checkpoint, Scope, earliest};
 use crate::documents::{Condition, Document, Documents};
 use crate::lease::{Claim, look};
 use crate::replicate::replicate;
+use crate::report::status;
 use crate::s3::{Caller, Side};
 use crate::settings::RESERVED_PREFIX;
-use crate::tally::status;
 use crate::{
     Clients, Failure, Halt, Operation, Plan, Report, RunError, S3Error, S3ErrorKind, SourceName, SourceReport,
 };
@@ -288,10 +288,8 @@ async fn see(documents: &Documents, piece: &str) -> Result<Seen, RunError> {
     // What cannot be read is not done.
     let Some(left) = found.all_left() else { return Err(RunError::NoPiece(key)) };
     let died = found.died_since();
-    let left = Checkpoint::join(left).map(|left| Checkpoint {
-        strays_since: [left.strays_since, died].into_iter().flatten().min(),
-        ..left
-    });
+    let left = Checkpoint::join(left)
+        .map(|left| Checkpoint { strays_since: earliest(left.strays_since, died), ..left });
     Ok(Seen { left, died: died.is_some() })
 }
 

@@ -21,9 +21,9 @@ use crate::kept::Shelf;
 use crate::lease::{Answer, Claim, Found, Lease};
 use crate::ledger::Ledger;
 use crate::list::Listing;
-use crate::report::{Failure, Outcome, Report};
+use crate::report::{Failure, Outcome, Report, status};
 use crate::s3::{Caller, Side};
-use crate::tally::{Tally, close, status};
+use crate::tally::{Tally, close};
 use crate::{Clients, Halt, Plan, RunError, S3ErrorKind, Source, SourceName, Transfer, lease, pieces};
 
 pub(crate) use source_run::AHEAD;

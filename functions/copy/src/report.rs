@@ -8,6 +8,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::error::HELD;
 use crate::operation::Operation;
 use crate::pieces::HandedOver;
 use crate::{Remedy, SourceName};
@@ -373,7 +374,7 @@ impl Report {
     #[must_use]
     pub fn ended(mut self) -> Self {
         self.sources.retain(|source| !source.goes_on());
-        self.status = crate::tally::status(&self.sources);
+        self.status = status(&self.sources);
         self
     }
 
@@ -387,5 +388,25 @@ impl Report {
             source.archived_objects.truncate(20);
         }
         self
+    }
+}
+
+/// How a run ended, by what it did to its sources.
+pub(crate) fn status(sources: &[SourceReport]) -> Status {
+    let stopped = |source: &SourceReport| source.stopped_after.is_some() || source.interrupted.objects > 0;
+    let missing = |source: &SourceReport| {
+        let earlier = source.resumed.as_ref().map(|resumed| resumed.archived.plus(resumed.failed));
+        source.failed.plus(source.archived).plus(earlier.unwrap_or_default()).objects > 0
+    };
+    // Another run is at work: nothing is wrong, but this one is not the one that tells.
+    let failed = |source: &SourceReport| source.error.as_ref().is_some_and(|error| error.error != HELD);
+    if sources.iter().any(failed) {
+        Status::Failed
+    } else if sources.iter().any(stopped) {
+        Status::Stopped
+    } else if sources.iter().any(missing) {
+        Status::ObjectsMissing
+    } else {
+        Status::Complete
     }
 }

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::error::HELD;
 use crate::operation::{Operation, Requests, price};
 use crate::report::{
     Amount, ArchivedObject, FailedObject, Fate, KEPT_FAILURES, LackingObject, Outcome, Report, Route,
-    SourceReport, Status,
+    SourceReport, status,
 };
 
 /// A source's report as it grows.
@@ -106,26 +105,6 @@ impl Tally {
         for (operation, count) in requests {
             *self.forecast.entry(operation).or_default() += count;
         }
-    }
-}
-
-/// How a run ended, by what it did to its sources.
-pub(crate) fn status(sources: &[SourceReport]) -> Status {
-    let stopped = |source: &SourceReport| source.stopped_after.is_some() || source.interrupted.objects > 0;
-    let missing = |source: &SourceReport| {
-        let earlier = source.resumed.as_ref().map(|resumed| resumed.archived.plus(resumed.failed));
-        source.failed.plus(source.archived).plus(earlier.unwrap_or_default()).objects > 0
-    };
-    // Another run is at work: nothing is wrong, but this one is not the one that tells.
-    let failed = |source: &SourceReport| source.error.as_ref().is_some_and(|error| error.error != HELD);
-    if sources.iter().any(failed) {
-        Status::Failed
-    } else if sources.iter().any(stopped) {
-        Status::Stopped
-    } else if sources.iter().any(missing) {
-        Status::ObjectsMissing
-    } else {
-        Status::Complete
     }
 }
 

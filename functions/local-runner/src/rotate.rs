@@ -291,9 +291,7 @@ where
 {
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
     let Some(code) = error.code().or_else(|| (status == 403).then_some("AccessDenied")) else {
-        let cause =
-            std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source()).last();
-        let cause = cause.map(ToString::to_string).unwrap_or_default();
+        let cause = anyhow::Chain::new(error).last().map(ToString::to_string).unwrap_or_default();
         return anyhow::anyhow!("{cause}; check the network, the credentials and DESTINATION_ENDPOINT_URL");
     };
     let remedy = match code {

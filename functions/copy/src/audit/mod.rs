@@ -28,7 +28,7 @@ use crate::list::{Entry, Listing};
 use crate::replicate::{AHEAD, Observer, joined, open};
 use crate::s3::{Caller, Side};
 use crate::settings::RESERVED_PREFIX;
-use crate::{Clients, Failure, Halt, Plan, RunError, S3ErrorKind, Transfer, VerifiedBy};
+use crate::{Clients, Halt, Plan, RunError, S3ErrorKind, Transfer, VerifiedBy};
 use object::Desk;
 pub use report::{Comparison, Finding, SourceVerification, Verification};
 
@@ -232,14 +232,6 @@ impl Audit<'_> {
         if error.name() == S3ErrorKind::Stopped.name() {
             return;
         }
-        self.found.error = Some(Failure {
-            error: error.name().into(),
-            message: match std::error::Error::source(error) {
-                Some(cause) => format!("{error}: {cause}"),
-                None => error.to_string(),
-            },
-            remedy: "verify again".into(),
-            request_id: None,
-        });
+        self.found.error = Some(error.failure("verify again"));
     }
 }

@@ -66,9 +66,7 @@ impl Uploads {
 
     /// It was completed or aborted.
     pub(super) fn closed(&self, key: &str) {
-        let mut state = self.state();
-        state.open.remove(key);
-        state.left.remove(key);
+        self.state().open.remove(key);
     }
 
     /// All that are open, for whoever ends them.

@@ -20,7 +20,7 @@ use crate::keyspace::RangeId;
 use crate::lease::{Ended, Lease};
 use crate::ledger::Ledger;
 use crate::list::Entry;
-use crate::report::{Failure, Fate, Outcome, Reason};
+use crate::report::{Fate, Outcome, Reason};
 use crate::tally::Tally;
 use crate::{Plan, RunError, S3ErrorKind, pieces};
 
@@ -88,10 +88,9 @@ impl SourceRun<'_> {
             return (self.close(), Some(goes_on));
         }
         // What failed may have arrived, and lack what comes after it.
-        let is_whole = self.plan.prefix.is_empty() && self.plan.modified_after.is_none();
-        let everything = is_whole && self.tally.report.error.is_none() && self.ledger.resumed().is_none();
+        let to_the_end = self.tally.report.error.is_none();
         let left =
-            left.or_else(|| self.ledger.left_in_doubt(everything).filter(|_| self.plan.piece.is_none()));
+            left.or_else(|| self.ledger.left_in_doubt(to_the_end).filter(|_| self.plan.piece.is_none()));
         let Ended { lost, uploads } = lease.release(left).await;
         self.abort(&uploads).await;
         if let Some(lost) = lost {
@@ -385,15 +384,8 @@ impl SourceRun<'_> {
     fn fail(&mut self, error: &RunError) {
         // A stop that interrupts a listing is no error.
         if error.name() != S3ErrorKind::Stopped.name() {
-            self.tally.report.error.get_or_insert_with(|| Failure {
-                error: error.name().into(),
-                message: match std::error::Error::source(error) {
-                    Some(cause) => format!("{error}: {cause}"),
-                    None => error.to_string(),
-                },
-                remedy: "run again; what is there already is not copied twice".into(),
-                request_id: None,
-            });
+            let remedy = "run again; what is there already is not copied twice";
+            self.tally.report.error.get_or_insert_with(|| error.failure(remedy));
         }
     }
 

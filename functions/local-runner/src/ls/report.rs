@@ -22,8 +22,6 @@ const FIRST: usize = 20;
 /// All that is listed.
 #[derive(Serialize)]
 pub(super) struct Listed {
-    #[serde(skip)]
-    at: At,
     side: &'static str,
     backups: Vec<Kind>,
 }
@@ -95,7 +93,7 @@ struct Folder {
 impl Listed {
     pub(super) fn new(at: At) -> Self {
         let side = if at == At::Vendor { "vendor" } else { "destination" };
-        Self { at, side, backups: Vec::new() }
+        Self { side, backups: Vec::new() }
     }
 
     pub(super) fn push(&mut self, backups: Kind) {
@@ -107,7 +105,7 @@ impl Listed {
     }
 
     pub(super) fn render(&self) -> String {
-        let blocks: Vec<_> = self.backups.iter().map(|backups| backups.render(self.at)).collect();
+        let blocks: Vec<_> = self.backups.iter().map(|backups| backups.render()).collect();
         blocks.join("\n")
     }
 }
@@ -206,7 +204,7 @@ impl Kind {
             std::mem::take(&mut self.heap).into_sorted_vec().into_iter().map(|dump| dump.0).collect();
     }
 
-    fn render(&self, at: At) -> String {
+    fn render(&self) -> String {
         let mut text = String::new();
         let kind = match self.kind {
             SourceName::Database => "database dumps",
@@ -221,7 +219,7 @@ impl Kind {
             bytes(self.total.bytes)
         );
         for dump in &self.dumps {
-            let (style, state) = words(dump.state, at);
+            let (style, state) = words(dump.state, self.at);
             let _ = writeln!(
                 text,
                 "  {}  {:>9}  {style}{state:<18}{style:#}  {}",
@@ -236,7 +234,7 @@ impl Kind {
         }
         for folder in &self.folders {
             let states: Vec<_> =
-                folder.states.iter().map(|(state, objects)| (words(*state, at), *objects)).collect();
+                folder.states.iter().map(|(state, objects)| (words(*state, self.at), *objects)).collect();
             let states = match states.as_slice() {
                 [((style, state), objects)] if *objects == folder.total.objects => {
                     format!("{style}{state}{style:#}")
@@ -261,17 +259,17 @@ impl Kind {
         if self.more_folders > 0 {
             let _ = writeln!(text, "  and {} more: --all lists them", count(self.more_folders, "folder"));
         }
-        self.footer(&mut text, at);
+        self.footer(&mut text);
         text
     }
 
-    fn footer(&self, text: &mut String, at: At) {
-        let other = if at == At::Vendor { "your bucket" } else { "the vendor" };
+    fn footer(&self, text: &mut String) {
+        let other = if self.at == At::Vendor { "your bucket" } else { "the vendor" };
         if let Some(because) = &self.not_compared_because {
             let _ = writeln!(text, "  {CARE}not compared with {other}:{CARE:#} {}", escape(because));
         }
         let Amount { objects, bytes: size } = self.only_at_other_side;
-        if objects > 0 && at == At::Destination {
+        if objects > 0 && self.at == At::Destination {
             let objects = count(objects, "object");
             let _ = writeln!(
                 text,

@@ -8,7 +8,7 @@ use bucket_copy::{Halt, Report, Request, Status};
 use s3_sim::{Config, Fault, FaultKind, GeneratedKeys, Latency, Object, Pattern};
 
 use crate::fixture::{CUSTOMER, Fixture, MIB, VENDOR, bytes};
-use crate::resumes::{die, large_objects, lease, run_for, run_until_parts};
+use crate::resumes::{die, large_objects, lease, run_for, run_until_parts, unnote_uploads};
 
 const REFUSED: FaultKind = FaultKind::Error { status: 400, code: "InvalidRequest" };
 
@@ -120,10 +120,7 @@ async fn an_upload_that_cannot_be_aborted_before_the_next_of_its_key_is_aborted_
 async fn uploads_that_nobody_noted_are_found_by_the_run_that_comes_so_far() {
     let fixture = large_objects(Duration::from_millis(60)).await;
     die(&fixture, async || fixture.sim.counters().get("UploadPartCopy") > 1).await;
-    let mut noted = lease(&fixture).await;
-    noted["left"][0]["uploads"] = serde_json::json!([]);
-    let put = fixture.clients().destination.put_object().bucket(CUSTOMER).key(crate::fixture::LEASE);
-    put.body(noted.to_string().into_bytes().into()).send().await.expect("put");
+    unnote_uploads(&fixture).await;
     fixture.sim.add_fault(Fault::rate("HeadObject", REFUSED, 1.0));
     assert_eq!(fixture.succeed().await.status, Status::ObjectsMissing);
     assert_ne!(fixture.sim.state().open_uploads(CUSTOMER), []);

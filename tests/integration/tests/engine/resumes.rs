@@ -301,6 +301,14 @@ pub(crate) async fn lease(fixture: &Fixture) -> serde_json::Value {
     serde_json::from_slice(&body).expect("JSON")
 }
 
+/// As if nothing had been written since the lease was taken.
+pub(crate) async fn unnote_uploads(fixture: &Fixture) {
+    let mut lease = lease(fixture).await;
+    lease["left"][0]["uploads"] = serde_json::json!([]);
+    let put = fixture.clients().destination.put_object().bucket(CUSTOMER).key(LEASE);
+    put.body(lease.to_string().into_bytes().into()).send().await.expect("put");
+}
+
 #[tokio::test]
 async fn a_killed_run_is_gone_on_with_from_what_it_noted() {
     let fixture = large_objects(Duration::from_millis(400)).await;
@@ -318,11 +326,7 @@ async fn a_killed_run_is_gone_on_with_from_what_it_noted() {
 async fn what_a_killed_run_had_no_time_to_note_is_found_by_its_key() {
     let fixture = large_objects(Duration::from_millis(60)).await;
     die(&fixture, async || fixture.sim.counters().get("UploadPartCopy") > 1).await;
-    // As if nothing had been written since it took the lease.
-    let mut lease = lease(&fixture).await;
-    lease["left"][0]["uploads"] = serde_json::json!([]);
-    let put = fixture.clients().destination.put_object().bucket(CUSTOMER).key(LEASE);
-    put.body(lease.to_string().into_bytes().into()).send().await.expect("put");
+    unnote_uploads(&fixture).await;
     assert_eq!(fixture.succeed().await.status, Status::Complete);
     for key in ["a", "b"] {
         fixture.assert_same(key);
